@@ -9,13 +9,15 @@ import pickle
 import random
 import sys
 import tracemalloc
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fourtuple.errors import IncompleteMessage, MessageError, MessageTooLong
+from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing import Fixed, Length, Line, Resp, Simple, parse_framing, splitting, u32
 from fourtuple.testing import strategies
 from framing.twins import FRAMINGS, WORDS, Call, compare, conversation, encode_alike, in_c, outcome
@@ -218,21 +220,81 @@ def test_the_work_is_linear_when_attacked(text: str) -> None:
 def test_what_is_wrong_behind_many_values_is_said_without_making_them_again(wrong: bytes | None, told: str) -> None:
     decoder = in_c(parse_framing("resp,max_message=1000000"))
     values = b"*30000\r\n" + b"$10\r\n0123456789\r\n:1000000\r\n" * 14000
-    calls = 0
 
-    def count(*_: Any) -> None:
-        nonlocal calls
-        calls += 1
-
-    assert decoder.feed(values) == []
-    sys.setprofile(count)
-    try:
+    def fail() -> None:
         with pytest.raises(MessageError) as caught:
             decoder.finish() if wrong is None else decoder.feed(wrong)
+        assert str(caught.value) == told
+
+    assert decoder.feed(values) == []
+    assert calls_in_python(fail) < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "rare", "message"),
+    [
+        ("resp:3", b"$?\r\n;2\r\nab\r\n;0\r\n", b"ab"),
+        ("resp:3", b"|1\r\n+a\r\n:1\r\n*2\r\n:7\r\n*?\r\n.\r\n", [7, []]),
+        ("resp:3", b"%1\r\n+a\r\n*1\r\n|0\r\n:1\r\n", {Simple(b"a"): [1]}),
+        ("resp", b"PING 'a b'\r\n", [b"PING", b"a b"]),
+        ("resp,max_depth=40", b"*1\r\n" * 33 + b":1\r\n", 1),
+        ("line:crlf,max_message=2", b"ab\r\n", b"ab"),
+    ],
+)
+def test_what_is_rare_is_left_to_python_which_leaves_the_rest_to_c(text: str, rare: bytes, message: Any) -> None:
+    framing = parse_framing(text)
+    usual, octets = ([b"k", 1], b"*2\r\n$1\r\nk\r\n:1\r\n") if "resp" in text else (b"x", b"x\r\n")
+    for _ in range(33 if "depth" in text else 0):
+        message = [message]
+    stream = (octets + rare) * 2 + octets
+    for size in (1, 3, len(stream)):
+        decoder = in_c(framing)
+        messages = []
+        for at in range(0, len(stream), size):
+            messages += decoder.feed(stream[at : at + size])
+            decoder.settle()
+        assert messages == [usual, message, usual, message, usual]
+        assert decoder.buffered == decoder.held == 0
+        fed = partial(decoder.feed, octets)
+        assert calls_in_python(fed) == 0, "the reference goes on for ever"
+        assert decoder.take(1) == octets
+
+
+def calls_in_python(call: Callable[[], object]) -> int:
+    """How many functions in Python it calls."""
+    calls = 0
+
+    def count(_frame: Any, event: str, _: Any) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        call()
     finally:
         sys.setprofile(None)
-    assert str(caught.value) == told
-    assert calls < 200
+    return calls
+
+
+def test_an_error_of_python_keeps_no_decoder() -> None:
+    """The frames of its traceback refer to the decoder: if that referred to the error, no collector would find both."""
+    framing = parse_framing("resp:3")
+
+    def fail() -> None:
+        decoder = in_c(framing)
+        assert decoder.feed(b"$?\r\n;1\r\na") == []
+        for call in (lambda: decoder.feed(b"bc"), lambda: decoder.feed(b"d"), decoder.finish):
+            with pytest.raises(MalformedMessage, match="string of 1 octets ends with b'bc', not CR LF"):
+                call()
+        assert decoder.take() == b"$?\r\n;1\r\nabc"
+
+    assert isinstance(framing, splitting.Split)
+    counts = []
+    for _ in range(2):
+        fail()
+        gc.collect()
+        counts.append(sys.getrefcount(framing._in_c))
+    assert counts[0] == counts[1]
 
 
 def test_values_stay_values() -> None:
@@ -247,7 +309,7 @@ def test_values_stay_values() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("u64,max_message=1125899906842624", "resp,max_depth=33", "u16,lead=$,offset=1,resync=on"),
+        *("u64,max_message=1125899906842624", "resp,max_count=1125899906842624", "u16,lead=$,offset=1,resync=on"),
         *("line,resync=on", "line,last=on", "delimited:#,resync=on", "delimited:#,swallow=on", "delimited:#|;"),
         *("syslog,drop_empty=on", r"syslog,trailer=\n|\x00"),
     ],

@@ -3,11 +3,9 @@
 from typing import Any, final
 
 from fourtuple.framing.base import Decoder as _Contract
-from fourtuple.framing.base import Framing, Octets
+from fourtuple.framing.base import Octets
 
 STAMP: int
-#: The largest ``max_depth`` of RESP.
-MAX_DEPTH: int
 
 @final
 class Decoder(_Contract):
@@ -24,8 +22,8 @@ class Decoder(_Contract):
 
 @final
 class Splitter:
+    """The splitter of one framing; ``_split/split.h`` names the options."""
+
+    def __init__(self, **options: Any) -> None: ...
     def decoder(self) -> Decoder: ...
     def encode_many(self, messages: list[Any]) -> bytes | None: ...
-
-def splitter(framing: Framing, **options: Any) -> Splitter:
-    """The splitter of one framing; ``_split/split.h`` names the options."""

@@ -27,7 +27,7 @@ from fourtuple.framing.checks import (
     octets_of,
 )
 from fourtuple.framing.delimited import Delimited
-from fourtuple.framing.splitting import Split, bound
+from fourtuple.framing.splitting import Split
 from fourtuple.framing.switch import SwitchDecoder
 from fourtuple.framing.syslog_resync import ResyncingSyslog
 from fourtuple.framing.unmapped import Unmapped
@@ -64,8 +64,8 @@ class Netstring(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes]:
         return _DecimalDecoder(self, self.max_message, b":", b",")
 
-    def _splitter(self, in_c: Any) -> Any:
-        return in_c.splitter(self, digits=MOST_DIGITS, colon=b":", comma=b",", max=bound(self.max_message))
+    def _in_c_options(self) -> dict[str, Any] | None:
+        return {"colon": ord(":"), "comma": ord(",")}
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
@@ -103,8 +103,8 @@ class OctetCounting(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes]:
         return _DecimalDecoder(self, self.max_message, b" ", b"")
 
-    def _splitter(self, in_c: Any) -> Any:
-        return in_c.splitter(self, digits=MOST_DIGITS, colon=b" ", max=bound(self.max_message))
+    def _in_c_options(self) -> dict[str, Any] | None:
+        return {"colon": ord(" ")}
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
@@ -172,17 +172,10 @@ class Syslog(Split[bytes, Octets]):
         digits = tuple((b"%d" % digit, counted) for digit in range(1, 10))
         return SwitchDecoder(self, digits, self._trailed(), drops)
 
-    def _splitter(self, in_c: Any) -> Any:
+    def _in_c_options(self) -> dict[str, Any] | None:
         if self.drop_empty or self.resync or len(self.trailer) > 1:
             return None
-        return in_c.splitter(
-            self,
-            delimiter=self.trailer[0],
-            counting=self.write == "counting",
-            digits=MOST_DIGITS,
-            colon=b" ",
-            max=bound(self.max_message),
-        )
+        return {"delimiter": self.trailer[0], "counting": self.write == "counting", "colon": ord(" ")}
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)

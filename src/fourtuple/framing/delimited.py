@@ -17,7 +17,7 @@ from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_marker, check_outside, check_size, octets_of
-from fourtuple.framing.splitting import Split, bound
+from fourtuple.framing.splitting import Split
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -83,15 +83,10 @@ class Delimited(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes | Unmapped]:
         return DelimiterDecoder(self, self.delimiters)
 
-    def _splitter(self, in_c: Any) -> Any:
+    def _in_c_options(self) -> dict[str, Any] | None:
         if self.last or self.drops_between or len(self.delimiters) > 1:
             return None
-        return in_c.splitter(
-            self,
-            delimiter=self.delimiters[0],
-            keep=self.keep,
-            max=bound(self.max_message),
-        )
+        return {"delimiter": self.delimiters[0], "keep": self.keep}
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)

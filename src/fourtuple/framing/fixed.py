@@ -50,8 +50,8 @@ class Fixed(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes]:
         return _FixedDecoder(self)
 
-    def _splitter(self, in_c: Any) -> Any:
-        return in_c.splitter(self, size=self.size)
+    def _in_c_options(self) -> dict[str, Any] | None:
+        return {"size": self.size}
 
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)

@@ -27,7 +27,7 @@ from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_choice, check_kinds, check_size, octets_of, whole
 from fourtuple.framing.checksums import Checksum, read_checksum
 from fourtuple.framing.device_length import DeviceLengthDecoder
-from fourtuple.framing.splitting import Split, bound
+from fourtuple.framing.splitting import Split
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
 ByteOrder = Literal["big", "little", "native"]
@@ -206,19 +206,17 @@ class Length(Split[bytes, Octets]):
     def reference(self) -> BufferedDecoder[bytes]:
         return _LengthDecoder(self) if self._is_plain else DeviceLengthDecoder(self, self._checksum)
 
-    def _splitter(self, in_c: Any) -> Any:
+    def _in_c_options(self) -> dict[str, Any] | None:
         if not self._is_plain:
             return None
-        return in_c.splitter(
-            self,
-            width=self.width,
-            little=self._order == "little",
-            offset=self.offset,
-            plus=self._plus,
-            skip=self._skip,
-            lead=self.lead,
-            max=bound(self.max_message),
-        )
+        return {
+            "width": self.width,
+            "little": self._order == "little",
+            "offset": self.offset,
+            "plus": self._plus,
+            "skip": self._skip,
+            "lead": self.lead,
+        }
 
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)

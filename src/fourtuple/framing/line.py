@@ -18,7 +18,7 @@ from fourtuple.framing.base import Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_choice, check_outside, check_size, octets_of
 from fourtuple.framing.delimited import DelimiterDecoder
-from fourtuple.framing.splitting import Split, bound
+from fourtuple.framing.splitting import Split
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 
@@ -84,17 +84,11 @@ class Line(Split[bytes, Octets]):
         strip_cr = self._strips_cr
         return DelimiterDecoder(self, (self._delimiter,), strip_cr=strip_cr, what="line")
 
-    def _splitter(self, in_c: Any) -> Any:
+    def _in_c_options(self) -> dict[str, Any] | None:
         if self.last or self.resync:
             return None
         strip_cr = self._strips_cr and not self.keep
-        return in_c.splitter(
-            self,
-            delimiter=self._delimiter,
-            keep=self.keep,
-            strip_cr=strip_cr,
-            max=bound(self.max_message),
-        )
+        return {"delimiter": self._delimiter, "keep": self.keep, "strip_cr": strip_cr}
 
     def encode(self, message: Octets) -> bytes:
         line = message if message.__class__ is bytes else octets_of(self, message)

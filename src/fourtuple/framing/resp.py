@@ -90,31 +90,24 @@ class Resp(Split[Any, Any]):
         check_max_message_memory(self)
 
     def reference(self) -> BufferedDecoder:
-        return RespDecoder(self, self, memory_bound(self), self._words())
-
-    def _splitter(self, in_c: Any) -> Any:
         memory = memory_bound(self)
-        if self.max_depth > in_c.MAX_DEPTH or max(self.max_count, memory or 0) > LARGEST:
-            return None
-        return in_c.splitter(
-            self,
-            three=self.protocol == 3,
-            inline_commands=self.inline,
-            max_count=self.max_count,
-            max_depth=self.max_depth,
-            max=bound(self.max_message),
-            max_memory=bound(memory),
-            value=VALUE,
-            text=TEXT,
-            scalars=SCALARS,
-            aggregates=AGGREGATES,
-            words=self._words(),
-            simple=Simple,
-        )
+        return RespDecoder(self, self, memory, partial(words, max_count=self.max_count, max_memory=memory))
 
-    def _words(self) -> Any:
-        """The function that splits an inline command into words."""
-        return partial(words, max_count=self.max_count, max_memory=memory_bound(self))
+    def _in_c_options(self) -> dict[str, Any] | None:
+        memory = memory_bound(self)
+        if max(self.max_count, memory or 0) > LARGEST:
+            return None
+        return {
+            "three": self.protocol == 3,
+            "max_count": self.max_count,
+            "max_depth": self.max_depth,
+            "max_memory": bound(memory),
+            "value": VALUE,
+            "text": TEXT,
+            "scalars": SCALARS,
+            "aggregates": AGGREGATES,
+            "simple": Simple,
+        }
 
     def encode(self, message: Any) -> bytes:
         parts: list[bytes] = []

@@ -98,22 +98,11 @@ class RespDecoder(BufferedDecoder):
         #: The charge of the values of the unfinished message.
         self._charged = 0
 
-    def _resume(
-        self, at: int, bulk: int, end: int, depth: int, charged: int, streamed: int, count: int, flags: int
-    ) -> None:
-        """Continue in the middle of a message whose octets are fed next. The C leaves this message to this decoder.
-
-        Its values are then not used; this decoder only finds the error after them. ``streamed`` is the kind of the
-        innermost aggregate if that is streamed, with ``count`` values; ``flags`` are 1 in a streamed string, and 2
-        behind attributes.
-        """
+    def _resume(self, at: int, bulk: int, end: int, charged: int, stack: list[tuple[int, int, list[Any], int]]) -> None:
+        """Continue in the middle of a message, whose values before are made: the C leaves the rest to this decoder."""
         self._at, self._seen, self._charged = at, at, charged
         self._bulk = (bulk, end) if bulk else None
-        self._text = bytearray() if flags & 1 else None
-        self._attributed = bool(flags & 2)
-        self._stack = [(_ARRAYS[0], 1 << 62, [], 0) for _ in range(depth)]
-        if streamed:
-            self._stack[-1] = (streamed, -1, [None] * count, 0)
+        self._stack = stack
 
     @property
     def _values(self) -> int:

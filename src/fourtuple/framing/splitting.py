@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.compiled import compiled
 from fourtuple.framing.base import Decoder, Framing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fourtuple.framing._split import Splitter
 
 #: The version of the interface between this file and ``_split/module.c``.
-STAMP = 7
+STAMP = 8
 #: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
 #: Larger bounds are left to Python, whose integers are unbounded.
@@ -41,7 +41,7 @@ class Split(Framing[In_co, Out_contra]):
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        if "encode" in vars(cls) and "_splitter" not in vars(cls):
+        if "encode" in vars(cls) and "_in_c_options" not in vars(cls):
             cls._joins = False  # the encode() of a subclass is called for every message
 
     @abstractmethod
@@ -49,14 +49,18 @@ class Split(Framing[In_co, Out_contra]):
         """Return a new decoder in Python."""
 
     @abstractmethod
-    def _splitter(self, in_c: Any) -> Splitter | None:
-        """The splitter that the module ``in_c`` makes of the options; ``None`` for options that it does not support."""
+    def _in_c_options(self) -> dict[str, Any] | None:
+        """The options of a splitter in C (see ``_split/split.h``); ``None`` for options that it does not support."""
 
     @cached_property
     def _in_c(self) -> Splitter | None:
-        if IN_C is None or (self.max_buffered or 0) > LARGEST:
+        options = None if IN_C is None or (self.max_buffered or 0) > LARGEST else self._in_c_options()
+        if IN_C is None or options is None:
             return None
-        return self._splitter(IN_C)
+        most, most_sent = (bound(getattr(self, name, None)) for name in ("max_message", "max_sent"))
+        given = {name: value for name, value in options.items() if value}  # the others are 0 or absent
+        splitter: Splitter = IN_C.Splitter(framing=self, max=most, max_sent=most_sent, **given)
+        return splitter
 
     @cached_property
     def _encoder(self) -> Splitter | None:
@@ -80,24 +84,32 @@ class Split(Framing[In_co, Out_contra]):
         """Encode a batch in Python, for :meth:`encode_many`."""
         return b"".join(map(self.encode, messages))
 
-    def _broken(self, octets: bytes, position: tuple[int, ...] | None, truncated: bool) -> NoReturn:
-        """Raise the error of these octets, in which the C has found an invalid message, or the end of file.
+    # -- called by the decoder in C -----------------------------------------------------------------------
 
-        ``position`` is where the C stands in a message of values.
+    def _leave(self, octets: bytes, position: tuple[Any, ...] | None, ended: bool) -> BufferedDecoder[Any]:
+        """Return a reference decoder that goes on with these octets, among which is a rare or an invalid message.
+
+        ``position`` is where the C stands in a message of values. If the end of file has come, the error is raised.
         """
         decoder = self.reference()
+        decoder._buffer = octets
         if position is not None:
             decoder._resume(*position)  # type: ignore[attr-defined]
-        given = decoder.feed(octets)
-        if truncated:
-            given = decoder.finish()
-        raise SystemError(f"the C finds {octets!r} broken, and its reference finds {given!r}")
+        if ended:
+            decoder.finish()
+        return decoder
+
+    def _undelivered(self, octets: bytes, given: int, undelivered: int) -> bytes:
+        """What ``take(undelivered)`` returns if ``octets`` begin with the latest batch, of ``given`` messages."""
+        decoder = self.reference()
+        decoder._buffer, decoder._given = octets, given
+        return decoder.take(undelivered)
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process must look itself whether the C is built there.
         return {name: value for name, value in self.__dict__.items() if name not in ("_in_c", "_encoder")}
 
 
-def bound(max_message: int | None) -> int:
-    """``max_message`` as the C represents it: -1 means no bound."""
-    return -1 if max_message is None else max_message
+def bound(most: int | None) -> int:
+    """A bound as the C represents it: -1 means no bound, as does one that no message in memory can exceed."""
+    return -1 if most is None or most > LARGEST else most

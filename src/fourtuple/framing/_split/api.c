@@ -6,25 +6,24 @@ static PyObject *api_feed(PyObject *decoder, PyObject *octets, Py_ssize_t limit)
     return split_feed((Decoder *)decoder, octets, Py_MIN(limit, INT32_MAX));
 }
 
+static int api_failed(PyObject *decoder)
+{
+    return ((Decoder *)decoder)->left || ((Decoder *)decoder)->reference != NULL;
+}
+
 static int api_hold(PyObject *decoder, PyObject *octets)
 {
     Decoder *d = (Decoder *)decoder;
-    if (d->failed || d->gathering || (held(d) && split_head_of_large(d) >= 0))
+    if (api_failed(decoder) || d->gathering || (held(d) && split_head_of_large(d) >= 0))
         return 0;
-    d->given = 0;
-    d->values = 0;
-    drop_whole(d);
+    end_batch(d);
     return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
 }
-
-static Py_ssize_t api_buffered(PyObject *decoder) { return buffered((Decoder *)decoder); }
-
-static int api_failed(PyObject *decoder) { return ((Decoder *)decoder)->failed; }
 
 static Py_ssize_t api_lacks(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
-    if (d->failed)
+    if (api_failed(decoder))
         return 0;
     if (d->gathering)
         return gathered_size(d) - d->end;
@@ -45,8 +44,7 @@ static char *api_place(PyObject *decoder, Py_ssize_t size)
 static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
 {
     Decoder *d = (Decoder *)decoder;
-    d->given = 0;
-    drop_whole(d);
+    end_batch(d);
     d->end += count;
     if (d->end < gathered_size(d))
         return PyList_New(0);
@@ -64,7 +62,7 @@ const SplitApi split_api = {
     .feed = api_feed,
     .hold = api_hold,
     .settle = split_settle,
-    .buffered = api_buffered,
+    .buffered = split_buffered,
     .failed = api_failed,
     .encode_many = split_encode_many,
     .encode_one = split_encode_one,

@@ -22,7 +22,7 @@ typedef struct {
     int (*hold)(PyObject *decoder, PyObject *octets);
     int (*settle)(PyObject *decoder);
     Py_ssize_t (*buffered)(PyObject *decoder);
-    /* Whether feed() raises from now on: an invalid message follows those that it returned. */
+    /* Whether feed() may raise, or return messages, though no octets come: an invalid or rare message is next. */
     int (*failed)(PyObject *decoder);
     /* The octets of a list of messages, or None if Python has to encode them or to raise. */
     PyObject *(*encode_many)(PyObject *splitter, PyObject *messages);

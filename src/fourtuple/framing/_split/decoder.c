@@ -2,7 +2,7 @@
  * the steps. */
 #include "framing/_split/split.h"
 
-PyObject *split_new_decoder(Splitter *s)
+PyObject *split_new_decoder(Splitter *s, PyObject *Py_UNUSED(none))
 {
     Decoder *d = PyObject_New(Decoder, s->makes);
     if (d == NULL)
@@ -17,13 +17,13 @@ PyObject *split_new_decoder(Splitter *s)
 /* Reset to a new decoder. */
 static void reset(Decoder *d)
 {
-    Py_CLEAR(d->whole);
+    end_batch(d);
     Py_CLEAR(d->head);
+    Py_CLEAR(d->reference);
     split_drop_window(d);
-    split_drop_unfinished(d);
-    d->ours = d->gathering = d->failed = d->truncated = false;
-    d->given = 0;
-    d->values = 0;
+    PyMem_Free(d->unfinished);
+    d->unfinished = NULL;
+    d->gathering = d->left = d->truncated = false;
     d->need = d->splitter->least;
 }
 
@@ -36,55 +36,49 @@ static void decoder_dealloc(Decoder *d)
     Py_DECREF(type);
 }
 
-/* Raise the error of an invalid message. Python does it: the reference decoder finds the same error. */
-static PyObject *raise_broken(Decoder *d)
+/* --- the reference decoder ---------------------------------------------------------------------------------------- */
+
+/* What it has returned. If it has raised, a new one takes its place, to raise again: see struct Decoder. */
+static PyObject *referred(Decoder *d, PyObject *messages, bool finished)
 {
-    PyObject *octets = split_all_octets(d, 0), *truncated = d->truncated ? Py_True : Py_False;
-    PyObject *position = d->unfinished == NULL ? Py_NewRef(Py_None) : split_position(d);
-    if (octets != NULL && position != NULL)
-        Py_XDECREF(PyObject_CallMethod(d->splitter->framing, "_broken", "OOO", octets, position, truncated));
-    Py_XDECREF(position);
+    if (messages != NULL)
+        return messages;
+    PyObject *error = ft_caught(), *octets = PyObject_CallMethod(d->reference, "take", NULL);
+    reset(d);
+    if (octets != NULL)
+        adopt(d, octets, 0);
     Py_XDECREF(octets);
+    d->left = true;
+    d->truncated = finished;
+    ft_raise(error);
     return NULL;
 }
 
-static PyObject *list_of(PyObject *const *items, Py_ssize_t count)
+/* Leave the octets from `start` on to the reference decoder; `with_batch`, those of the latest batch, too. */
+static PyObject *leave(Decoder *d, bool with_batch, Py_ssize_t limit)
 {
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; i < count; i++) {
-        if (list != NULL)
-            PyList_SET_ITEM(list, i, items[i]);
-        else
-            Py_DECREF(items[i]);
-    }
-    return list;
+    PyObject *octets = split_all_octets(d, with_batch);
+    PyObject *position = d->unfinished == NULL || with_batch ? Py_NewRef(Py_None) : split_position(d);
+    PyObject *reference = PyObject_CallMethod(d->splitter->framing, "_leave", "NNO", octets, position,
+                                              d->truncated ? Py_True : Py_False);
+    if (reference == NULL)
+        return NULL;
+    reset(d);
+    d->reference = reference;
+    return referred(d, PyObject_CallMethod(reference, "feed", "y#n", "", (Py_ssize_t)0, limit), false);
 }
 
-/* Cut messages from the held octets; append them to `batch`. */
-static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
+/* --- octets to messages ------------------------------------------------------------------------------------------- */
+
+/* The messages of a batch as a list; without `keep`, or with an exception, they are dropped: NULL. */
+static PyObject *list_of(Batch *batch, bool keep)
 {
-    Splitter *s = d->splitter;
-    Step step = ON;
-    if (held(d) >= d->need) {
-        if (s->scalars != NULL)
-            step = split_resp(d, batch, limit);
+    PyObject *list = keep ? PyList_New(batch->count) : NULL;
+    for (Py_ssize_t i = 0; i < batch->count; i++) {
+        if (list != NULL)
+            PyList_SET_ITEM(list, i, batch->items[i]);
         else
-            while (batch->count < limit && (step = s->step(d, batch)) == ON)
-                ;
-    }
-    PyObject *list = NULL;
-    if (step == RAISED) {
-        while (batch->count)
-            Py_DECREF(batch->items[--batch->count]);
-    }
-    else {
-        if (step == BROKEN)
-            d->failed = true;
-        d->given = (unsigned)batch->count;
-        if (step == BROKEN && batch->count == 0)
-            raise_broken(d);
-        else
-            list = list_of(batch->items, batch->count);
+            Py_DECREF(batch->items[i]);
     }
     if (batch->items != batch->few)
         PyMem_Free(batch->items);
@@ -93,61 +87,63 @@ static PyObject *cut(Decoder *d, Batch *batch, Py_ssize_t limit)
 
 PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
 {
+    Splitter *s = d->splitter;
     Py_ssize_t size = PyBytes_GET_SIZE(data);
-    d->given = 0;
-    d->values = 0;
-    drop_whole(d);
-    if (d->failed) {
-        d->base = d->start;
-        return raise_broken(d);
-    }
+    end_batch(d);
+    if (d->reference != NULL)
+        return referred(d, PyObject_CallMethod(d->reference, "feed", "On", data, limit), false);
+    if (d->left)
+        return leave(d, false, limit);
     if (size && !d->gathering && take_in(d, data, size) < 0)
         return NULL;
     Batch batch;
     batch.items = batch.few;
     batch.count = 0;
     batch.room = FEW;
-    if (d->gathering) {
-        Step step = split_gather(d, data, &batch);
-        if (step == BROKEN)
-            d->failed = true;
-        if (step != ON)
-            return step == RAISED ? NULL : step == BROKEN ? raise_broken(d) : PyList_New(0);
-        return cut(d, &batch, limit);
+    Step step = ON;
+    if (d->gathering)
+        step = split_gather(d, data, &batch);
+    else
+        d->base = d->start;
+    if (step == ON && held(d) >= d->need) {
+        if (s->scalars != NULL)
+            step = split_resp(d, &batch, limit);
+        else
+            while (batch.count < limit && (step = s->step(d, &batch)) == ON)
+                ;
     }
-    d->base = d->start;
-    if (held(d) < d->need || limit < 1)
-        return PyList_New(0);
-    return cut(d, &batch, limit);
+    d->given = step < MORE ? 0 : (unsigned)batch.count;
+    PyObject *list = list_of(&batch, step >= MORE);
+    /* Python decodes the messages before it, too: then all are one batch, and take() can give them back. */
+    return step == LEAVE ? leave(d, batch.count > 0, limit) : list;
 }
 
-/* Read a limit; it is reduced so that `given` can count the messages. */
-static int read_limit(PyObject *given, Py_ssize_t *limit)
+/* --- the methods of a decoder ------------------------------------------------------------------------------------- */
+
+/* Read the number after `before` other arguments, if it is given; it may be named. */
+static int read_last(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, const char *name,
+                     Py_ssize_t *number)
 {
-    *limit = INT32_MAX;
-    if (given == NULL || given == Py_None)
+    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (count < before || count + named > before + 1 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name) != 0)) {
+        PyErr_Format(PyExc_TypeError, "%s and, if need be, %s", before ? "feed() takes data" : "take() takes self", name);
+        return -1;
+    }
+    if (count + named == before || args[before] == Py_None)
         return 0;
-    *limit = Py_MIN(PyNumber_AsSsize_t(given, NULL), INT32_MAX);
-    return *limit == -1 && PyErr_Occurred() ? -1 : 0;
+    *number = PyNumber_AsSsize_t(args[before], NULL);
+    return *number == -1 && PyErr_Occurred() ? -1 : 0;
 }
 
 static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    Py_ssize_t limit, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (count < 1 || count + named > 2 ||
-        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "limit") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "feed() takes data and, if need be, limit");
+    Py_ssize_t limit = INT32_MAX;
+    if (read_last(args, count, names, 1, "limit", &limit) < 0)
         return NULL;
-    }
-    if (read_limit(count + named == 2 ? args[1] : NULL, &limit) < 0)
-        return NULL;
-    if (PyBytes_Check(args[0]))
-        return split_feed(d, args[0], limit);
     PyObject *data = PyBytes_FromObject(args[0]);
-    if (data == NULL)
-        return NULL;
-    PyObject *messages = split_feed(d, data, limit);
-    Py_DECREF(data);
+    PyObject *messages = data == NULL ? NULL : split_feed(d, data, Py_MIN(limit, INT32_MAX));
+    Py_XDECREF(data);
     return messages;
 }
 
@@ -156,49 +152,25 @@ static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
     PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
     PyObject *messages = nothing == NULL ? NULL : split_feed(d, nothing, INT32_MAX);
     Py_XDECREF(nothing);
-    if (messages == NULL || PyList_GET_SIZE(messages) || buffered(d) == 0)
+    if (messages == NULL || PyList_GET_SIZE(messages) || split_buffered((PyObject *)d) == 0)
         return messages;
     Py_DECREF(messages);
-    d->failed = d->truncated = true;
-    return raise_broken(d);
-}
-
-static PyObject *take_undelivered(Decoder *d, Py_ssize_t undelivered)
-{
-    Py_ssize_t delivered = (Py_ssize_t)d->given - undelivered;
-    PyObject *octets = split_all_octets(d, 1);
-    Decoder *again = octets == NULL ? NULL : (Decoder *)split_new_decoder(d->splitter);
-    if (again == NULL) {
-        Py_XDECREF(octets);
-        return NULL;
-    }
-    if (delivered) {
-        /* decoded again instead of remembered: take() is rare, and a normal batch pays nothing for it */
-        PyObject *seen = split_feed(again, octets, delivered);
-        Py_SETREF(octets, seen == NULL ? NULL : split_all_octets(again, 0));
-        Py_XDECREF(seen);
-    }
-    if (octets != NULL)
-        reset(d);
-    Py_DECREF(again);
-    return octets;
+    if (d->reference != NULL)
+        return referred(d, PyObject_CallMethod(d->reference, "finish", NULL), true);
+    d->left = d->truncated = true;
+    return leave(d, false, 0);
 }
 
 static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    Py_ssize_t undelivered = 0, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (count + named > 1 ||
-        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "undelivered") != 0)) {
-        PyErr_SetString(PyExc_TypeError, "take() takes undelivered, if need be");
+    Py_ssize_t undelivered = 0;
+    if (read_last(args, count, names, 0, "undelivered", &undelivered) < 0)
         return NULL;
-    }
-    if (count + named && (undelivered = PyNumber_AsSsize_t(args[0], PyExc_OverflowError)) == -1 && PyErr_Occurred())
-        return NULL;
-    if (undelivered > (Py_ssize_t)d->given)
-        return PyObject_CallMethod(d->splitter->framing, "_undeliverable", "In", d->given, undelivered);
+    if (d->reference != NULL)
+        return PyObject_CallMethod(d->reference, "take", "n", undelivered);
+    PyObject *octets = split_all_octets(d, undelivered != 0);
     if (undelivered)
-        return take_undelivered(d, undelivered);
-    PyObject *octets = split_all_octets(d, 0);
+        octets = PyObject_CallMethod(d->splitter->framing, "_undelivered", "NIn", octets, d->given, undelivered);
     if (octets != NULL)
         reset(d);
     return octets;
@@ -207,9 +179,14 @@ static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t coun
 int split_settle(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
-    drop_whole(d);
-    d->given = 0;
-    d->values = 0;
+    end_batch(d);
+    if (d->reference != NULL) {
+        Py_ssize_t left = split_buffered(decoder);
+        if (left > 0)
+            return ft_done(PyObject_CallMethod(d->reference, "settle", NULL));
+        Py_CLEAR(d->reference); /* between two messages: C goes on */
+        return (int)left;
+    }
     if (d->gathering)
         return 0;
     if (held(d) == 0)
@@ -234,11 +211,31 @@ static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
 
 static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
 
-static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure)) { return PyLong_FromSsize_t(buffered(d)); }
+/* The number of octets that are held here. */
+static inline Py_ssize_t own(Decoder *d)
+{
+    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
+}
+
+Py_ssize_t split_buffered(PyObject *decoder)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (d->reference == NULL)
+        return own(d);
+    PyObject *buffered = PyObject_GetAttrString(d->reference, "buffered");
+    Py_ssize_t size = buffered == NULL ? -1 : PyLong_AsSsize_t(buffered);
+    Py_XDECREF(buffered);
+    return size;
+}
+
+static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure))
+{
+    return d->reference != NULL ? PyObject_GetAttrString(d->reference, "buffered") : PyLong_FromSsize_t(own(d));
+}
 
 static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
 {
-    return PyLong_FromSsize_t(buffered(d) + (d->given ? d->values : 0));
+    return d->reference != NULL ? PyObject_GetAttrString(d->reference, "held") : PyLong_FromSsize_t(own(d) + d->values);
 }
 
 /* No framing that skips octets is split in C. */

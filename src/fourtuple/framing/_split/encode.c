@@ -4,12 +4,20 @@
  */
 #include "framing/_split/split.h"
 
+static inline Py_ssize_t digits_of(Py_ssize_t size)
+{
+    Py_ssize_t digits = 1;
+    for (; size >= 10; size /= 10)
+        digits++;
+    return digits;
+}
+
 /* The encoded size of a message; -1 if Python has to encode it. */
 static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
 {
     if (!PyBytes_CheckExact(message))
         return -1;
-    Py_ssize_t size = PyBytes_GET_SIZE(message), digits = 1;
+    Py_ssize_t size = PyBytes_GET_SIZE(message);
     if (s->max_sent >= 0 && size > s->max_sent)
         return -1;
     if (s->size)
@@ -19,13 +27,9 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
         int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
         return fits ? s->header + size : -1;
     }
-    if (s->digits) {
-        for (Py_ssize_t rest = size; rest >= 10; rest /= 10)
-            digits++;
-        return size || s->has_comma ? digits + 1 + size + s->has_comma : -1;
-    }
-    const char *octets = PyBytes_AS_STRING(message);
-    if (size && s->strip_cr && octets[size - 1] == '\r')
+    if (s->colon)
+        return size || s->comma ? digits_of(size) + 1 + size + (s->comma != 0) : -1;
+    if (size && s->strip_cr && PyBytes_AS_STRING(message)[size - 1] == '\r')
         return -1; /* the receiver might strip it */
     return size + PyBytes_GET_SIZE(s->delimiter);
 }
@@ -49,12 +53,12 @@ static inline char *write_message(Splitter *s, char *to, PyObject *message)
     Py_ssize_t size = PyBytes_GET_SIZE(message);
     if (s->width)
         to = write_length(s, to, size);
-    else if (s->digits)
-        to += sprintf(to, "%zd%c", size, s->colon_is);
+    else if (s->colon)
+        to += sprintf(to, "%zd%c", size, (char)s->colon);
     copy_octets(to, PyBytes_AS_STRING(message), size);
-    if (s->has_comma)
-        to[size++] = s->comma_is;
-    if (s->delimiter != NULL && !s->digits) {
+    if (s->comma)
+        to[size++] = (char)s->comma;
+    if (s->delimiter != NULL && !s->colon) {
         Py_ssize_t length = PyBytes_GET_SIZE(s->delimiter);
         memcpy(to + size, PyBytes_AS_STRING(s->delimiter), (size_t)length);
         if (split_find(s, to, to + size + length) != to + size)
@@ -71,23 +75,13 @@ static inline int is_simple(Splitter *s, PyObject *value) { return Py_IS_TYPE(va
 /* The encoded size of one value; -1 if Python has to encode it. */
 static inline Py_ssize_t resp_size(Splitter *s, PyObject *value)
 {
-    Py_ssize_t size, total;
-    if (is_simple(s, value)) {
-        size = PyBytes_GET_SIZE(value);
-        const char *octets = PyBytes_AS_STRING(value);
-        if (memchr(octets, '\r', (size_t)size) != NULL || memchr(octets, '\n', (size_t)size) != NULL)
-            return -1;
-        total = size + 3;
-    }
-    else if (PyBytes_CheckExact(value)) {
-        size = PyBytes_GET_SIZE(value);
-        total = size + 6;
-        for (Py_ssize_t rest = size; rest >= 10; rest /= 10)
-            total++;
-    }
-    else {
+    bool simple = is_simple(s, value);
+    if (!simple && !PyBytes_CheckExact(value))
         return -1;
-    }
+    const char *octets = PyBytes_AS_STRING(value);
+    Py_ssize_t size = PyBytes_GET_SIZE(value), total = simple ? size + 3 : digits_of(size) + size + 5;
+    if (simple && (memchr(octets, '\r', (size_t)size) != NULL || memchr(octets, '\n', (size_t)size) != NULL))
+        return -1;
     return s->max_sent >= 0 && total > s->max_sent ? -1 : total;
 }
 
@@ -128,8 +122,8 @@ static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t coun
 
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    int knows = s->size || (s->width && s->skip == s->header) || (s->digits && (s->delimiter == NULL || s->counting)) ||
-                (s->delimiter != NULL && !s->keep && !s->digits);
+    int knows = s->size || (s->width && s->skip == s->header) || (s->colon && (s->delimiter == NULL || s->counting)) ||
+                (s->delimiter != NULL && !s->keep && !s->colon);
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
     if (s->size && count == 1)

@@ -2,28 +2,7 @@
 #include "framing/_split/split.h"
 
 /* The version of the interface between this file and splitting.py, which refuses a build with another version. */
-#define STAMP 7
-
-typedef struct {
-    PyTypeObject *splitter, *decoder;
-    Pool pool;
-    SplitApi api;
-} State;
-
-PyDoc_STRVAR(splitter_doc, "splitter(framing, **options)\n--\n\n"
-                           "The splitter of one framing; which kind it is follows from the options (see split.h): a size,\n"
-                           "the width of a length, digits of one, a delimiter, both of them, or the classes of RESP.");
-
-static PyObject *make_splitter(PyObject *module, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
-{
-    State *state = PyModule_GetState(module);
-    Splitter *s = split_new_splitter(state->splitter, arguments, count, names);
-    if (s != NULL) {
-        s->makes = (PyTypeObject *)Py_NewRef(state->decoder);
-        s->pool = &state->pool; /* the type keeps the module alive, and so its state */
-    }
-    return (PyObject *)s;
-}
+#define STAMP 8
 
 #ifdef FOURTUPLE_COUNT
 PyDoc_STRVAR(work_doc, "work()\n--\n\nOctets searched and copied since the last call.");
@@ -37,7 +16,6 @@ static PyObject *work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 #endif
 
 static PyMethodDef methods[] = {
-    {"splitter", FT_FAST(make_splitter), METH_FASTCALL | METH_KEYWORDS, splitter_doc},
 #ifdef FOURTUPLE_COUNT
     {"work", work, METH_NOARGS, work_doc},
 #endif
@@ -53,15 +31,11 @@ static int add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **type)
 static int module_exec(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    if (add_type(module, &split_splitter_spec, &state->splitter) < 0 ||
-        add_type(module, &split_decoder_spec, &state->decoder) < 0)
-        return -1;
-    if (PyModule_AddIntConstant(module, "MAX_DEPTH", DEEPEST) < 0)
-        return -1;
     state->api = split_api;
-    state->api.decoder = state->decoder;
-    state->api.splitter = state->splitter;
-    state->api.pool = &state->pool;
+    state->api.pool = &state->pool; /* the types keep the module alive, and so its state */
+    if (add_type(module, &split_splitter_spec, &state->api.splitter) < 0 ||
+        add_type(module, &split_decoder_spec, &state->api.decoder) < 0)
+        return -1;
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
     int added = api == NULL ? -1 : PyModule_AddObjectRef(module, "api", api);
     Py_XDECREF(api);
@@ -71,16 +45,16 @@ static int module_exec(PyObject *module)
 static int module_traverse(PyObject *module, visitproc visit, void *arg)
 {
     State *state = PyModule_GetState(module);
-    Py_VISIT(state->splitter);
-    Py_VISIT(state->decoder);
+    Py_VISIT(state->api.splitter);
+    Py_VISIT(state->api.decoder);
     return 0;
 }
 
 static int module_clear(PyObject *module)
 {
     State *state = PyModule_GetState(module);
-    Py_CLEAR(state->splitter);
-    Py_CLEAR(state->decoder);
+    Py_CLEAR(state->api.splitter);
+    Py_CLEAR(state->api.decoder);
     pool_empty(&state->pool);
     return 0;
 }

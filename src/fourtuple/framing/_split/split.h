@@ -1,8 +1,8 @@
 /* The splitters in C, for the common cases. The other cases, and every error text, exist only once: in the Python twin.
  *
  * A Splitter holds the options of one framing. Its decoder() makes the Decoder of one connection, which implements
- * Decoder of base.py. If a message is invalid, or the end of file comes too early, the decoder passes the octets that
- * it holds to the framing's reference decoder, which raises.
+ * Decoder of base.py. A message that is rare or invalid, or cut off by the end of file, is left to the framing's
+ * reference decoder, with all octets from there on. It decodes until it holds no octets any more; then C goes on.
  *
  *     pool.h       messages whose memory is reused
  *     window.c     the octets that a decoder holds
@@ -47,7 +47,7 @@ extern long long split_searched, split_copied;
 
 /* From this size on a message is gathered in place; below it, one more copy is cheaper than the bookkeeping. */
 #define LARGE (16 * 1024)
-/* No message of this size fits in memory. A message with a larger length waits for octets that cannot come. */
+/* No message of this size fits in memory. Larger numbers, which might overflow, are left to Python. */
 #define ENDLESS (PY_SSIZE_T_MAX / 32)
 
 typedef struct Decoder Decoder;
@@ -56,28 +56,26 @@ typedef struct Batch Batch;
 /* The result of one step of a splitter. */
 typedef enum {
     RAISED = -2, /* a Python exception is set, most likely MemoryError */
-    BROKEN = -1, /* no message can be cut at `start`: the reference decoder raises the error */
+    LEAVE = -1,  /* what follows is rare or invalid: the reference decoder goes on from `start` */
     MORE = 0,    /* `need` octets from `start` on are needed before it is worth looking again */
-    ON = 1,      /* a message was cut, or octets were skipped */
+    ON = 1,      /* a message, or a value of one, was cut */
 } Step;
 
-/* The options of a splitter, by the names that splitter() takes: numbers (0: not set) and objects. */
+/* The options of a splitter, by the names that Splitter() takes: numbers (0: not set) and objects. */
 #define SPLITTER_NUMBERS(F)                                                                                            \
-    F(max) /* max_message; -1 without a bound, as max_memory */                                                        \
+    F(max) F(max_sent) /* in octets; -1 without a bound, as max_memory */                                              \
     F(size) /* fixed */                                                                                                \
     F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
-    F(digits) /* a length in decimal digits */                                                                         \
+    F(colon) F(comma) /* a length in decimal digits: the octet that ends it, and one that ends a message, or 0 */      \
     F(counting) /* whether syslog writes counts */                                                                     \
     F(keep) F(strip_cr) /* a delimiter */                                                                              \
-    F(three) F(inline_commands) F(max_count) F(max_depth) F(max_memory) /* RESP */                                     \
+    F(three) F(max_count) F(max_depth) F(max_memory) /* RESP */                                                        \
     F(value) F(text) /* the charge of a value, and of an octet of an error's text */
 #define SPLITTER_OBJECTS(F)                                                                                            \
     F(framing)                                                                                                         \
     F(lead)                                                                                                            \
-    F(colon) F(comma) /* after the digits; the comma is empty, or ends a message */                                    \
     F(delimiter)                                                                                                       \
     F(scalars) F(aggregates) /* dicts of functions that make values, by the first octet */                             \
-    F(words)  /* a function that makes an inline command */                                                            \
     F(simple) /* the class of simple strings */
 
 #define NUMBER_FIELD(name) Py_ssize_t name;
@@ -92,13 +90,11 @@ typedef struct {
     Pool *pool;                       /* the messages to reuse, shared by all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *); /* NULL for RESP */
     Py_ssize_t least;                 /* the fewest octets with which a step can begin */
-    Py_ssize_t max_sent;              /* -1 without a bound */
     Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message */
-    char colon_is, comma_is;
-    bool has_comma;
 } Splitter;
 
-/* Not tracked by the garbage collector: no Python object that it holds can refer back to it. */
+/* Not tracked by the garbage collector: no Python object that it holds refers back to it. An error might, by the frames
+ * of its traceback: so a reference decoder that has raised, which holds its error, is dropped. */
 struct Decoder {
     PyObject_HEAD
     Splitter *splitter;
@@ -108,27 +104,24 @@ struct Decoder {
     PyObject *head;               /* while gathering, and until settle(): the octets in front of `whole` */
     PyObject *whole;              /* the gathered message with which the latest batch begins */
     struct Unfinished *unfinished; /* resp: the state of a message in progress */
-    Py_ssize_t values;             /* resp: the charge of the latest batch's values */
+    PyObject *reference;          /* the decoder in Python, while it goes on; this one then holds no octets, or NULL */
+    Py_ssize_t values;            /* resp: the charge of the latest batch's values */
     unsigned given;               /* the number of messages of the latest feed */
     bool ours;                    /* buf is a separate buffer: its size is its capacity, and it has no other reference */
     bool gathering;               /* buf is the message that is being gathered */
-    bool failed;                  /* split_feed() raises from now on */
-    bool truncated;               /* ... the error of finish() */
+    bool left;                    /* the reference decoder has raised; a new one raises again */
+    bool truncated;               /* ... at the end of file */
 };
 
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
 
 static inline Py_ssize_t held(Decoder *d) { return d->end - d->start; }
 
-/* The number of octets that are not decoded yet. */
-static inline Py_ssize_t buffered(Decoder *d)
+/* Forget the latest batch. Its gathered message is released: the octets are not needed any more. */
+static inline void end_batch(Decoder *d)
 {
-    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
-}
-
-/* Release the gathered message of the latest batch: its octets are not needed any more. */
-static inline void drop_whole(Decoder *d)
-{
+    d->given = 0;
+    d->values = 0;
     if (d->whole != NULL) {
         Py_CLEAR(d->whole);
         Py_CLEAR(d->head);
@@ -207,28 +200,6 @@ static inline Step more(Decoder *d, Py_ssize_t need)
     return MORE;
 }
 
-/* Framings with a larger max_depth use the decoder in Python. */
-#define DEEPEST 32
-
-typedef struct {
-    char kind;
-    char streamed;      /* whether a line ends it, not a number of values */
-    Py_ssize_t left;    /* how many of its values have not come; if it is streamed, how many more may come */
-    Py_ssize_t charged; /* the charge of the values before it */
-} Level;
-
-/* A message in progress. `at` tells how far it is decoded, from `start` on. The decoder's `need` tells how far its line
- * is searched; if `bulk` is set (the kind of a string whose length is known), `need` is the end of that string. */
-typedef struct Unfinished {
-    Py_ssize_t at;
-    Py_ssize_t charged; /* the memory of its values */
-    char bulk;
-    char streaming;  /* whether the chunks of a streamed string come */
-    char attributed; /* whether attributes have come, and their value has not */
-    int depth;
-    Level levels[];
-} Unfinished;
-
 static inline Py_ssize_t gathered_size(Decoder *d)
 {
     return d->need - PyBytes_GET_SIZE(d->head);
@@ -260,23 +231,29 @@ Step split_gather(Decoder *d, PyObject *data, Batch *batch);
 /* --- resp.c ------------------------------------------------------------------------------------------------------- */
 
 Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit);
-void split_drop_unfinished(Decoder *d);
+/* Where the decoder stands in a message: the arguments of RespDecoder._resume(). */
 PyObject *split_position(Decoder *d);
 
 /* --- decoder.c ---------------------------------------------------------------------------------------------------- */
 
 extern PyType_Spec split_decoder_spec;
-PyObject *split_new_decoder(Splitter *s);
+PyObject *split_new_decoder(Splitter *s, PyObject *none);
+/* The number of octets that are not decoded yet; -1 with an exception. */
+Py_ssize_t split_buffered(PyObject *decoder);
 PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit);
 int split_settle(PyObject *decoder);
 
-/* --- encode.c, splitter.c, api.c ---------------------------------------------------------------------------------- */
+/* --- encode.c, splitter.c, api.c, module.c ------------------------------------------------------------------------ */
+
+/* The state of the module, one for each interpreter. */
+typedef struct {
+    SplitApi api;
+    Pool pool;
+} State;
 
 PyObject *split_encode_one(PyObject *splitter, PyObject *message);
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
 extern PyType_Spec split_splitter_spec;
-/* Make the splitter of a framing, from the arguments of splitter(). */
-Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names);
 extern const SplitApi split_api;
 
 /* Add the octets of one read to the window. */

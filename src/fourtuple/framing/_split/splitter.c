@@ -1,8 +1,6 @@
 /* The Python type of a splitter: it makes decoders, and encodes. */
 #include "framing/_split/split.h"
 
-static PyObject *splitter_decoder(Splitter *s, PyObject *Py_UNUSED(none)) { return split_new_decoder(s); }
-
 static const struct {
     const char *name;
     size_t number, object; /* the offset of its field; one of them is 0 */
@@ -12,46 +10,27 @@ static const struct {
     SPLITTER_NUMBERS(NUMBER_OPTION) SPLITTER_OBJECTS(OBJECT_OPTION){NULL, 0, 0},
 };
 
-/* framing.max_sent; -1 without a bound or without this attribute, -2 with an exception. */
-static Py_ssize_t bound_of_sending(PyObject *framing)
-{
-    PyObject *most = PyObject_GetAttrString(framing, "max_sent");
-    if (most == NULL && PyErr_ExceptionMatches(PyExc_AttributeError)) {
-        PyErr_Clear();
-        return -1;
-    }
-    /* A bound larger than any object can be is reduced to that size. */
-    Py_ssize_t bound = most == NULL ? -2 : most == Py_None ? -1 : PyNumber_AsSsize_t(most, NULL);
-    Py_XDECREF(most);
-    return bound < 0 && PyErr_Occurred() ? -2 : bound;
-}
-
 static int take_option(Splitter *s, PyObject *name, PyObject *value)
 {
     for (int i = 0; options[i].name != NULL; i++) {
         if (PyUnicode_CompareWithASCIIString(name, options[i].name))
             continue;
         if (options[i].object) {
-            *(PyObject **)((char *)s + options[i].object) = Py_NewRef(value);
+            Py_XSETREF(*(PyObject **)((char *)s + options[i].object), Py_NewRef(value));
             return 0;
         }
         Py_ssize_t number = PyLong_AsSsize_t(value);
         *(Py_ssize_t *)((char *)s + options[i].number) = number;
         return number == -1 && PyErr_Occurred() ? -1 : 0;
     }
-    PyErr_Format(PyExc_TypeError, "splitter() has no option %R", name);
+    PyErr_Format(PyExc_TypeError, "Splitter() has no option %R", name);
     return -1;
 }
 
 /* Compute the other fields from the options. */
-static int prepare(Splitter *s)
+static void prepare(Splitter *s)
 {
     s->least = 1;
-    if (s->lead != NULL && !PyBytes_GET_SIZE(s->lead))
-        Py_CLEAR(s->lead);
-    s->colon_is = s->colon != NULL ? *PyBytes_AS_STRING(s->colon) : 0;
-    s->has_comma = s->comma != NULL && PyBytes_GET_SIZE(s->comma) == 1;
-    s->comma_is = s->has_comma ? *PyBytes_AS_STRING(s->comma) : 0;
     if (s->size) {
         s->step = split_fixed;
         s->least = s->size;
@@ -61,35 +40,28 @@ static int prepare(Splitter *s)
         s->least = s->header = s->offset + s->width;
         s->smallest = Py_MAX(s->header, s->skip);
     }
-    else if (s->digits)
+    else if (s->colon)
         s->step = s->delimiter != NULL ? split_syslog : split_decimal;
     else if (s->delimiter != NULL)
         s->step = split_delimited;
-    if (s->max_depth > DEEPEST) {
-        PyErr_Format(PyExc_ValueError, "max_depth is %zd, it must be at most %d", s->max_depth, DEEPEST);
-        return -1;
-    }
-    return 0;
 }
 
-Splitter *split_new_splitter(PyTypeObject *type, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *splitter_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *named)
 {
-    Py_ssize_t named = count == 1 && names != NULL ? PyTuple_GET_SIZE(names) : 0;
+    const State *state = PyType_GetModuleState(type);
     Splitter *s = (Splitter *)type->tp_alloc(type, 0); /* all fields are 0 or NULL */
     if (s == NULL)
         return NULL;
-    s->max = -1;
-    if (named == 0)
-        PyErr_SetString(PyExc_TypeError, "splitter() takes a framing, and options by their names");
-    else
-        s->framing = Py_NewRef(arguments[0]);
-    for (Py_ssize_t i = 0; i < named && !PyErr_Occurred(); i++)
-        take_option(s, PyTuple_GET_ITEM(names, i), arguments[1 + i]);
-    if (!PyErr_Occurred())
-        s->max_sent = bound_of_sending(s->framing);
-    if (PyErr_Occurred() || prepare(s) < 0)
-        Py_CLEAR(s);
-    return s;
+    s->makes = (PyTypeObject *)Py_NewRef(state->api.decoder);
+    s->pool = state->api.pool;
+    PyObject *name, *value;
+    for (Py_ssize_t at = 0; named != NULL && PyDict_Next(named, &at, &name, &value);)
+        if (take_option(s, name, value) < 0) {
+            Py_DECREF(s);
+            return NULL;
+        }
+    prepare(s);
+    return (PyObject *)s;
 }
 
 #define VISIT(name) Py_VISIT(s->name);
@@ -117,13 +89,14 @@ static void splitter_dealloc(Splitter *s)
 }
 
 static PyMethodDef splitter_methods[] = {
-    {"decoder", (PyCFunction)splitter_decoder, METH_NOARGS, NULL},
+    {"decoder", (PyCFunction)split_new_decoder, METH_NOARGS, NULL},
     {"encode_many", split_encode_many, METH_O, NULL},
     {0},
 };
 
 static PyType_Slot splitter_slots[] = {
-    {Py_tp_doc, "What the options of one framing come to; makes its decoders."},
+    {Py_tp_doc, "Splitter(**options): what the options of one framing come to (see split.h); makes its decoders."},
+    {Py_tp_new, splitter_new},
     {Py_tp_dealloc, splitter_dealloc},
     {Py_tp_traverse, splitter_traverse},
     {Py_tp_methods, splitter_methods},
@@ -133,6 +106,6 @@ static PyType_Slot splitter_slots[] = {
 PyType_Spec split_splitter_spec = {
     .name = "fourtuple.framing._split.Splitter",
     .basicsize = sizeof(Splitter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = splitter_slots,
 };

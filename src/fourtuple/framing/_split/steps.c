@@ -1,7 +1,7 @@
 /* One step of each splitter: cut the message at `start`, or return why not.
  *
- * A step raises no error for an invalid message. It returns BROKEN, and the reference decoder in Python finds the same
- * error and raises it. So each error text exists only once.
+ * A step raises no error for an invalid message. It returns LEAVE, and the reference decoder in Python finds the error.
+ * So each error text exists only once; and in doubt a step leaves the message, too: Python knows the exact bounds.
  */
 #include "framing/_split/split.h"
 
@@ -38,17 +38,13 @@ Step split_length(Decoder *d, Batch *batch)
         return more(d, s->header);
     const char *message = octets_at(d, start);
     uint64_t number = number_at((const unsigned char *)message + s->offset, s->width, s->little);
-    if (number > ENDLESS) {
-        if (s->max >= 0)
-            return BROKEN;
-        size = ENDLESS;
-    }
-    else
-        size = (Py_ssize_t)((long long)number + s->plus);
+    if (number > ENDLESS)
+        return LEAVE;
+    size = (Py_ssize_t)number + s->plus;
     if (size < s->smallest || (s->max >= 0 && size - s->skip > s->max))
-        return BROKEN;
+        return LEAVE;
     if (s->lead != NULL && memcmp(message, PyBytes_AS_STRING(s->lead), (size_t)s->offset) != 0)
-        return BROKEN;
+        return LEAVE;
     if (size > held(d))
         return more(d, size);
     d->start = start + size;
@@ -61,34 +57,25 @@ Step split_length(Decoder *d, Batch *batch)
 Step split_decimal(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
-    Py_ssize_t available = held(d), at = 0;
-    uint64_t number = 0;
+    Py_ssize_t available = held(d), at = 0, size = 0, ending = s->comma != 0;
     if (available == 0)
         return more(d, 1);
     const char *octets = octets_at(d, d->start);
-    Py_ssize_t look = Py_MIN(available, s->digits + 1);
-    for (; at < look && octets[at] >= '0' && octets[at] <= '9'; at++)
-        /* capped, so that it does not overflow: a number of up to 20 digits may exceed 64 bits */
-        number = number > ENDLESS ? ENDLESS + 1 : number * 10 + (uint64_t)(octets[at] - '0');
-    if (at > 0 && octets[0] == '0' && (at > 1 || !s->has_comma))
-        return BROKEN; /* a leading zero, or size 0 where a message must not be empty */
-    if (at == look) {
-        if (at > s->digits)
-            return BROKEN;
+    for (; at < available && octets[at] >= '0' && octets[at] <= '9'; at++)
+        if ((size = size * 10 + octets[at] - '0') > ENDLESS)
+            return LEAVE;
+    if (at > 0 && octets[0] == '0' && (at > 1 || !ending))
+        return LEAVE; /* a leading zero, or size 0 where a message must not be empty */
+    if (at == available)
         return more(d, at + 1);
-    }
-    if (at == 0 || octets[at] != s->colon_is)
-        return BROKEN;
-    if (s->max >= 0 && number > (uint64_t)s->max)
-        return BROKEN;
-    Py_ssize_t body = at + 1;
-    Py_ssize_t size = number > ENDLESS ? ENDLESS : (Py_ssize_t)number;
-    if (body + size + s->has_comma > available)
-        return more(d, body + size + s->has_comma);
-    if (s->has_comma && octets[body + size] != s->comma_is)
-        return BROKEN;
-    Py_ssize_t from = d->start + body;
-    d->start = from + size + s->has_comma;
+    if (at == 0 || octets[at] != s->colon || (s->max >= 0 && size > s->max))
+        return LEAVE;
+    Py_ssize_t from = d->start + at + 1, whole = at + 1 + size + ending;
+    if (whole > available)
+        return more(d, whole);
+    if (ending && octets[whole - 1] != s->comma)
+        return LEAVE;
+    d->start += whole;
     d->need = 1;
     return deliver(batch, cut_out(d, from, from + size));
 }
@@ -119,17 +106,6 @@ const char *split_find(Splitter *s, const char *from, const char *end)
     return at;
 }
 
-/* How many of the last octets may be the beginning of the delimiter (or of a CR before it). */
-static Py_ssize_t begun(Decoder *d)
-{
-    PyObject *delimiter = d->splitter->delimiter;
-    const char *end = octets_at(d, d->end);
-    Py_ssize_t size = Py_MIN(PyBytes_GET_SIZE(delimiter) - 1, held(d));
-    while (size > 0 && memcmp(end - size, PyBytes_AS_STRING(delimiter), (size_t)size) != 0)
-        size--;
-    return size || !d->splitter->strip_cr || !held(d) ? size : end[-1] == '\r';
-}
-
 Step split_delimited(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
@@ -141,8 +117,8 @@ Step split_delimited(Decoder *d, Batch *batch)
     size = (at != NULL ? at : end) - octets;
     if (at != NULL && s->strip_cr && size && at[-1] == '\r')
         size--;
-    if (s->max >= 0 && size > s->max && (at != NULL || size - begun(d) > s->max))
-        return BROKEN;
+    if (s->max >= 0 && size > s->max) /* a delimiter that has begun may be part of it: Python looks */
+        return LEAVE;
     if (at == NULL)
         /* the beginning of a longer delimiter may already be at the end */
         return more(d, Py_MAX(0, size - length + 1) + 1);
