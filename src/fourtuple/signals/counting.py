@@ -81,8 +81,8 @@ class StopSignals:
             # The parent process may have made us ignore it, as a shell does with SIGINT for its background jobs.
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._heard)
-        if native is not None:
-            native.count(tuple(self._before), TABLE)
+                if native is not None:
+                    native.count(number, TABLE)
 
     def _restore(self) -> None:
         if native is not None:

@@ -12,6 +12,8 @@ import faulthandler
 
 from fourtuple.signals.native import native
 
+_LINE = b"fourtuple: a call keeps the interpreter's lock, no other thread has run for %.1f s:\n"
+
 
 class Tripwire:
     """Fires if :meth:`put_off` was not called for 1.5 times its number of seconds.
@@ -20,8 +22,9 @@ class Tripwire:
     that was stopped (SIGSTOP) and has just been continued.
     """
 
-    def __init__(self, wire: int) -> None:
+    def __init__(self, wire: int, seconds: float) -> None:
         self._wire = wire
+        self._seconds = seconds
 
     @classmethod
     def stretched(cls, seconds: float, file: int) -> Tripwire | None:
@@ -33,16 +36,14 @@ class Tripwire:
             return None
         try:
             faulthandler.register(number, file=file, all_threads=True, chain=False)
-            native.adopt(number, file)
+            return cls(native.string(number, file, _LINE % (1.5 * seconds)), seconds)
         except (OSError, ValueError, RuntimeError):
             return None
-        wire = native.string(seconds)
-        return cls(wire) if wire >= 0 else None
 
     def put_off(self) -> None:
         """Start the time again: Python code is running."""
-        native.put_off(self._wire)  # type: ignore[union-attr]
+        native.put_off(self._wire, self._seconds)  # type: ignore[union-attr]
 
     def cut(self) -> None:
         """Remove the tripwire."""
-        native.cut(self._wire)  # type: ignore[union-attr]
+        native.put_off(self._wire, 0)  # type: ignore[union-attr]
