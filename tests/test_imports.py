@@ -30,7 +30,8 @@ LADDER = (
     "pool",
     "engine blocking probing care",
     "serving.values registration replies handler lifespan service server_handle awaitables abandon "
-    "connection connection_receiving connection_requests connection_timers connection_calls connection_waiters waking",
+    "connection connection_on_loop connection_receiving connection_requests connection_tls connection_timers "
+    "connection_calls connection_waiters waking",
     "services handlers",
     "serving observe",
     "server_info server dialing client",

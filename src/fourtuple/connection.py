@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import math
 import threading
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
@@ -19,7 +18,8 @@ from fourtuple.connection_calls import ConnectionCalls
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.connection_receiving import Receiving
 from fourtuple.connection_requests import request
-from fourtuple.connection_waiters import Waiters, behind_others, had_its_share
+from fourtuple.connection_tls import begin_tls
+from fourtuple.connection_waiters import Waiters
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.errors import ConnectionEnded, EndOfFile
@@ -30,14 +30,10 @@ from fourtuple.server_handle import ServerHandle
 from fourtuple.stream import NOT_YET, Nothing, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice
-from fourtuple.tls.start import tls_layer
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 if TYPE_CHECKING:
     from fourtuple.net.tcpinfo import TcpInfo
-
-#: How many errors of one connection's calls a handler may catch before the next call yields to other tasks.
-_MANY_FAILURES = 16
 
 
 class Connection(
@@ -56,7 +52,6 @@ class Connection(
 
     __slots__ = (
         "__weakref__",
-        "_failures",
         "_waiters",
         "host",
         "server",
@@ -79,7 +74,6 @@ class Connection(
         self._receiver: EagerFuture | None = None
         #: The tasks that wait in other calls than receive; None if no task has waited.
         self._waiters: Waiters | None = None
-        #: The number of calls that raised since their caller last yielded to other tasks.
         self._failures = 0
         #: The host to which this side connected: start_tls() expects its certificate.
         self.host: str | None = None
@@ -96,14 +90,6 @@ class Connection(
     def id(self) -> int:
         """A number unique in this process."""
         return self._channel.id
-
-    @property
-    def parser(self) -> Any:
-        """The third-party parser that cuts the messages (of ``feed_parser`` or ``event_parser``), or ``None``.
-
-        A handler may tell it what it sends: ``connection.send_octets(connection.parser.send(event))``.
-        """
-        return getattr(self._stream.decoder, "parser", None)
 
     @property
     def closed(self) -> bool:
@@ -141,20 +127,6 @@ class Connection(
         if sock is None:
             raise ConnectionEnded(f"{self.name}: info() after the connection ended")
         return TcpInfo.of(sock)
-
-    def _check_thread(self, call: str, *, awaited: bool = False) -> None:
-        engine = self._channel.engine
-        if threading.get_ident() != engine.thread:
-            plain, loop = "loop.call_soon_threadsafe", "loop"
-            if self.server is not None:
-                plain, loop = "server.call_soon", "server.loop"
-            engine.check_thread(
-                str(self.name),
-                f"connection.{call}",
-                f"asyncio.run_coroutine_threadsafe(connection.{call}(...), {loop}); {plain}() is for plain functions"
-                if awaited
-                else f"{plain}(connection.{call}, ...)",
-            )
 
     # -- receiving ----------------------------------------------------------------------------------------
 
@@ -233,35 +205,6 @@ class Connection(
             return await self._receive(self._stream.take_message)
         except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
             raise StopAsyncIteration from None
-
-    def _had_its_share(self) -> bool:
-        """Count one await; return whether the task has used its share of the loop.
-
-        In another thread nothing is counted: the next call raises WrongThread there.
-        """
-        channel = self._channel
-        return threading.get_ident() == channel.engine.thread and had_its_share(channel)
-
-    def _behind_others(self) -> EagerFuture:
-        """Return the future that a task awaits when it has used its share: it is done when other tasks have run."""
-        return behind_others(self._channel)
-
-    def _others_first(self) -> Later[None]:
-        """Return what send() returns to a task that has used its share: awaiting it lets other tasks run first."""
-        return Later(self._behind_others)
-
-    def _failed(self, error: Exception) -> Failed:
-        """Raise the error of a failed call, and count the failure as a message.
-
-        The caller then awaits nothing. A task that catches errors again and again would hold the loop. So when such a
-        task has used its share, this returns an awaitable that lets other tasks run and then raises the error.
-        """
-        self._failures += 1
-        over, loop = self._had_its_share(), self._channel.engine.loop
-        if not over or self._failures < _MANY_FAILURES or asyncio.current_task(loop) is None:
-            raise error
-        self._failures = 0
-        return Failed(error, self._behind_others)
 
     # -- sending ------------------------------------------------------------------------------------------
 
@@ -421,20 +364,14 @@ class Connection(
 
     def _start_tls(self, tls: TlsChoice | None, server_hostname: str | None) -> TlsLayer:
         server_side = self.server is not None and self.host is None  # a server that has dialled is a client
-        layer = tls_layer(
-            self._stream,
+        return begin_tls(
+            self._channel,
             tls,
-            self._channel.engine.time(),
             server_side=server_side,
             server_hostname=server_hostname if server_side else server_hostname or self.host,
             certificates=self.server.certificates_of(self.id) if self.server is not None else None,
+            wake=self._secured,
         )
-        layer.wake = lambda: self._secured(layer)
-        self._stream.start_tls(layer)
-        self._channel.due = -math.inf
-        self._channel.flush_soon()
-        self._channel.look_again()
-        return layer
 
     def _secured(self, layer: TlsLayer) -> None:
         if layer.info is not None and self._channel.consumer is not None:

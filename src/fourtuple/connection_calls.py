@@ -7,8 +7,9 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast
 
+from fourtuple.connection_on_loop import OnLoop
 from fourtuple.connection_timers import Timer
-from fourtuple.engine import Attendant, Channel, change_rates
+from fourtuple.engine import Attendant, change_rates
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_deadlines
@@ -25,17 +26,15 @@ T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 
-class ConnectionCalls(Generic[Out_contra]):
+class ConnectionCalls(OnLoop, Generic[Out_contra]):
     """Timers, options and threads of a connection."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        _channel: Channel
 
         @property
         def _waiting(self) -> Waiters: ...
-        def _check_thread(self, call: str, *, awaited: bool = False) -> None: ...
         def send(self, message: Out_contra) -> object: ...
 
     # -- timers -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fourtuple.address import Name
 from fourtuple.framing import Framing
@@ -47,6 +47,14 @@ class ConnectionInfo(Generic[In_co, Out_contra]):
     def framing(self) -> Framing[In_co, Out_contra]:
         """The framing in force."""
         return self._stream.framing
+
+    @property
+    def parser(self) -> Any:
+        """The third-party parser that cuts the messages (of ``feed_parser`` or ``event_parser``), or ``None``.
+
+        A handler may tell it what it sends: ``connection.send_octets(connection.parser.send(event))``.
+        """
+        return getattr(self._stream.decoder, "parser", None)
 
     @property
     def statistics(self) -> Statistics:

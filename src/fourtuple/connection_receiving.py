@@ -7,36 +7,24 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fourtuple.engine import Channel
+from fourtuple.connection_on_loop import OnLoop
 from fourtuple.engine.eager_future import EagerFuture
-from fourtuple.engine.fields import ConnectionFields
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, DeadlinePassed
 from fourtuple.framing import Unmapped
 from fourtuple.options import check_timeout
-from fourtuple.stream import NOT_YET, Nothing, Stream
+from fourtuple.stream import NOT_YET, Nothing
 
 if TYPE_CHECKING:
-    from fourtuple.address import Name
+    pass
 
 T = TypeVar("T")
 
 
-class Receiving(ConnectionFields):
-    """What the receiving calls share, with the fields of a connection on which it works."""
+class Receiving(OnLoop):
+    """What the receiving calls share."""
 
     __slots__ = ()
-
-    if TYPE_CHECKING:
-        _channel: Channel
-        _stream: Stream
-        _receiver: EagerFuture | None
-
-        @property
-        def name(self) -> Name: ...
-        def _check_thread(self, call: str, *, awaited: bool = False) -> None: ...
-        def _had_its_share(self) -> bool: ...
-        def _behind_others(self) -> EagerFuture: ...
 
     def _at_hand(self) -> Any:
         """Return the next message if it is in the inbox and nothing else is due; otherwise NOT_YET.

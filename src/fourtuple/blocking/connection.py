@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import select
 import socket
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
+from fourtuple.blocking import ending
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
 from fourtuple.blocking.handshake import begin_tls, finish_tls
@@ -20,12 +19,11 @@ from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.connection_info import ConnectionInfo
 from fourtuple.errors import ConnectionEnded, EndOfFile
-from fourtuple.forking import holds, why
+from fourtuple.forking import holds
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
-from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.stream import NOT_YET, Path, Reason, Stream, new_id
+from fourtuple.stream import NOT_YET, Path, Stream, new_id
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
@@ -34,10 +32,6 @@ if TYPE_CHECKING:
     from fourtuple.net.tcpinfo import TcpInfo
 
 _PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
-
-#: Seconds that other threads of a handler that has returned get to leave its socket, once woken: none of their system
-#: calls waits any more.
-_LEAVE_SECONDS = 1.0
 
 
 class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_contra, S, L]):
@@ -109,14 +103,6 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         holds(self)
 
     # -- names and numbers --------------------------------------------------------------------------------
-
-    @property
-    def parser(self) -> Any:
-        """The third-party parser that cuts the messages (of ``feed_parser`` or ``event_parser``), or ``None``.
-
-        A handler may tell it what it sends: ``connection.send_octets(connection.parser.send(event))``.
-        """
-        return getattr(self._stream.decoder, "parser", None)
 
     @property
     def closed(self) -> bool:
@@ -231,12 +217,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         After :meth:`close` and :meth:`abort` they are dropped. Raises :class:`~fourtuple.errors.ConnectionBusy` while
         another thread receives: it waits for the socket, and would not see them.
         """
-        self._in.begin()
-        try:
-            with self._socket.lock:
-                self._stream.unread(octets)
-        finally:
-            self._in.end()
+        self._in.alone(lambda: self._stream.unread(octets))
 
     @overload
     def change_framing(self, framing: Framing[NewIn, NewOut] | str) -> BlockingConnection[NewIn, NewOut, S, L]: ...
@@ -262,12 +243,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         Raises :class:`~fourtuple.errors.ConnectionBusy` while another thread receives or requests are outstanding.
         """
         changed = changed_framing(self._stream.framing, framing, receives, sends)
-        self._in.begin()
-        try:
-            with self._socket.lock:
-                self._stream.change_framing(changed)
-        finally:
-            self._in.end()
+        self._in.alone(lambda: self._stream.change_framing(changed))
         return self
 
     def start_tls(
@@ -385,13 +361,6 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
             self._stream.end_writing()
         self._out.write_out(timeout)
 
-    def _half_close_now(self) -> None:
-        """Send FIN without waiting, in any thread. The engine half-closes a lent connection so while it receives."""
-        with self._socket.lock:
-            if self._socket.descriptor is not None:  # None: the handler has just returned, and the close follows
-                self._stream.end_writing()
-                self._out.flush()
-
     # -- requests -----------------------------------------------------------------------------------------
 
     def request(self, message: Out_contra, timeout: float | None = None) -> In_co:
@@ -433,67 +402,18 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         :class:`~fourtuple.errors.ConnectionEnded` at once. This call then writes the octets of such a send, as far as
         the peer takes them within ``write_timeout``. After waking a receive, it does not wait for the peer's FIN.
         """
-        with self._socket.lock:
-            if self._socket.descriptor is None:
-                return
-            first = not self._stream.closing
-            self._stream.close()
-            self._socket.wake_senders()
-        try:
-            # If another thread ends the connection at the same time, nothing is left to do.
-            with suppress(ConnectionEnded):
-                self._out.flush()
-                if self._socket.owned:
-                    self._in.linger(first=first)
-                else:
-                    self._socket.wake_receiver()
-        finally:
-            # Also after a KeyboardInterrupt: the connection ends in any case.
-            self._release()
+        ending.close(self._socket, self._out, self._in)
 
     def abort(self) -> None:
         """End the connection now, with RST; octets not sent yet are lost. Idempotent, never raises.
 
         Calls of this connection that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` at once.
         """
-        with self._socket.lock:
-            descriptor = self._socket.descriptor
-            if descriptor is None:
-                return
-            self._stream.broken(ConnectionEnded(f"{self.name}: aborted by this side"), Reason.ABORTED)
-            self._stream.close()  # messages not delivered yet are discarded
-            reset_on_close(descriptor.socket)
-            del descriptor
-            self._socket.wake_senders()
-            self._socket.wake_receiver()
-        self._release()
-
-    def _release(self) -> None:
-        """Release an owned descriptor: the last call that uses it closes it. The engine closes a lent one."""
-        if self._socket.owned and self._socket.let_go() is not None:
-            self._stream.because(Reason.CLOSED)
-
-    def give_back(self) -> None:
-        """End the calls that a handler left in other threads: it has returned, and the engine has the socket again.
-
-        Returns when they do not use the socket any more.
-        """
-        descriptor = self._socket.let_go()
-        if descriptor is None:
-            return
-        self._stream.be_lent(False)
-        left = threading.Event()
-        descriptor.on_gone = left.set
-        del descriptor
-        left.wait(_LEAVE_SECONDS)
+        ending.abort(self._socket)
 
     def disown(self) -> None:
         """In a forked child: the connection is the parent's. Threads that held the locks do not exist in the child."""
-        descriptor = self._socket.disown()
-        self._in.disown()
-        self._stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
-        if descriptor is not None and self._socket.owned:
-            descriptor.socket.close()
+        ending.disown(self._socket, self._in)
 
     def __enter__(self) -> Self:
         return self
@@ -528,4 +448,9 @@ def is_receiving(connection: BlockingConnection) -> bool:
 
 def half_close_now(connection: BlockingConnection) -> None:
     """Send FIN after what was sent, in any thread, without waiting."""
-    connection._half_close_now()
+    ending.half_close_now(connection._socket, connection._out)
+
+
+def give_back(connection: BlockingConnection) -> None:
+    """End the calls that a handler left in other threads, which has returned; return when they have left the socket."""
+    ending.give_back(connection._socket)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 from fourtuple.blocking.connection import BlockingConnection
+from fourtuple.blocking.ending import release
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
@@ -77,4 +78,4 @@ class BlockingLink(StreamLink):
                 self.stream.close()
                 connection._socket.wake_senders()
             connection._out.flush()
-        connection._release()
+        release(connection._socket)

@@ -68,6 +68,15 @@ class Receiving:
         """Let other calls receive."""
         self._reading.release()
 
+    def alone(self, change: Callable[[], None]) -> None:
+        """Call a method of the stream while no other call receives. Raises as :meth:`begin`."""
+        self.begin()
+        try:
+            with self._socket.lock:
+                change()
+        finally:
+            self.end()
+
     def begin_waiting(self) -> None:
         """Reserve receiving for this call, which may wait. If the connection ends after this, the call is woken."""
         self.begin()

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.blocking.connection import BlockingConnection, half_close_now, is_receiving
+from fourtuple.blocking.connection import BlockingConnection, give_back, half_close_now, is_receiving
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
@@ -147,4 +147,4 @@ def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingC
     try:
         return function(blocking)
     finally:
-        blocking.give_back()
+        give_back(blocking)
