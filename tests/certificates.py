@@ -5,8 +5,11 @@ from __future__ import annotations
 import ssl
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import trustme
+
+from fourtuple import Tls
 
 ECDSA = trustme.KeyType.ECDSA
 
@@ -36,6 +39,11 @@ class Files:
         path = self.folder / name
         path.write_bytes(content)
         return str(path)
+
+
+def tls_of(files: Files, **options: Any) -> Tls:
+    """A server's TLS with these files."""
+    return Tls(certificate=files.certificate, key=files.key, **options)
 
 
 def trusting(certificate: str | None = None) -> ssl.SSLContext:

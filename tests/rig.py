@@ -36,6 +36,18 @@ PATIENT = Deadlines(
 )
 
 
+def echo(framing: Framing | str = "line") -> Service:
+    service = Service(framing, name="echo")
+    service.reply(lambda message: message)
+    return service
+
+
+def upper(framing: Framing | str = "fixed:4") -> Service:
+    service = Service(framing, name="upper")
+    service.reply(lambda message: message.upper())
+    return service
+
+
 class FakeClock:
     """A clock that moves only when the test moves it."""
 

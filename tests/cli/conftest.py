@@ -12,7 +12,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Protocol
 
 import pytest
 
+from certificates import Files
 from prefork import Prefork, Process
 
 FOURTUPLE = [sys.executable, "-m", "fourtuple"]
@@ -187,3 +189,29 @@ def _serving(process: Any, listeners: int) -> Iterator[Served]:
                 process.send_signal(signal.SIGTERM)
                 process.send_signal(signal.SIGINT)
                 process.communicate()
+
+
+@contextmanager
+def peer(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """A third-party server: it accepts one connection, and talks to it."""
+    with socket.create_server(("127.0.0.1", 0)) as passive:
+        passive.settimeout(20)  # without a client the test has failed, and must not hang
+
+        def serve() -> None:
+            sock, _ = passive.accept()
+            with sock:
+                sock.settimeout(20)
+                talk(sock)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{passive.getsockname()[1]}"
+        finally:
+            thread.join()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """The files of a certificate."""
+    return Files(tmp_path)

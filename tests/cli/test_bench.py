@@ -9,8 +9,7 @@ import pty
 import signal
 import socket
 import subprocess
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 from rich.console import Console, Group, RenderableType
 
-from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve, peer
 from fourtuple.cli import bench_table
 from fourtuple.cli.bench_progress import Progress
 from fourtuple.load import Histogram, Interval, Load, Phase, Result, Tally
@@ -111,26 +110,6 @@ def test_wrong_replies(run: Run, serve: Serve) -> None:
     assert done.code == 1
     assert "wrong replies" in done.text
     assert "the reply is b'HELLO', expected b'hello'" in done.text
-
-
-@contextmanager
-def peer(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Somebody who knows nothing of us listens, and talks to the first one who comes."""
-    with socket.create_server(("127.0.0.1", 0)) as passive:
-        passive.settimeout(20)
-
-        def serve() -> None:
-            sock, _ = passive.accept()
-            with sock:
-                sock.settimeout(20)
-                talk(sock)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{passive.getsockname()[1]}"
-        finally:
-            thread.join()
 
 
 def test_no_reply_in_time(run: Run) -> None:

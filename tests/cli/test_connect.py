@@ -17,29 +17,8 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve, peer
 from fourtuple.net.sockets import reset_on_close
-
-
-@contextmanager
-def peer(talk: Callable[[socket.socket], None]) -> Iterator[str]:
-    """Somebody who knows nothing of us listens, and talks to the one who comes."""
-    with socket.create_server(("127.0.0.1", 0)) as passive:
-        passive.settimeout(20)  # when nobody comes the test has failed already, and is not to hang
-
-        def serve() -> None:
-            sock, _ = passive.accept()
-            with sock:
-                sock.settimeout(20)
-                talk(sock)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield f"127.0.0.1:{passive.getsockname()[1]}"
-        finally:
-            thread.join()
-
 
 # -- in a script ------------------------------------------------------------------------------------------
 

@@ -27,11 +27,6 @@ Require = Callable[[str], str]
 PATIENCE = 30.0
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
 @contextmanager
 def listening() -> Iterator[tuple[str, socket.socket]]:
     """A passive socket that a test accepts at."""

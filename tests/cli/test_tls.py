@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import signal
-from pathlib import Path
-
-import pytest
 
 from certificates import Files
 from cli.conftest import Run, Serve
 
 HELLO = ("--framing", "fixed:16", "--send", "Hi there, server")
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
 
 
 def test_serve_and_connect(run: Run, serve: Serve, files: Files) -> None:

@@ -22,15 +22,9 @@ from fourtuple import Connection, FourTuple, Limits, Reason, Server, Service, ev
 from fourtuple.engine import Engine
 from fourtuple.framing import Fixed
 from fourtuple.stream import new_id
-from rig import PATIENT, Peer, Seen, serving, until
+from rig import PATIENT, Peer, Seen, serving, until, upper
 
 ADDRESSES = ("127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0")
-
-
-def upper() -> Service:
-    service = Service("fixed:4")
-    service.reply(lambda message: message.upper())
-    return service
 
 
 def name_of(peer: Peer) -> FourTuple:

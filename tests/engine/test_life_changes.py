@@ -14,13 +14,7 @@ import pytest
 from fourtuple import Connection, Reason, Server, Service, events
 from fourtuple.engine import Engine
 from fourtuple.errors import WouldBlock
-from rig import PATIENT, Peer, Seen, serving
-
-
-def upper() -> Service:
-    service = Service("fixed:4")
-    service.reply(lambda message: message.upper())
-    return service
+from rig import PATIENT, Peer, Seen, serving, upper
 
 
 @pytest.mark.parametrize("end", ["fin", "rst"])

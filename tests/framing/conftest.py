@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -41,3 +42,15 @@ def runs_twice(item: pytest.Function) -> bool:
             framing = parse_framing(params["text"])
             return type(framing.decoder()) is type(framing.reference())
     return False
+
+
+def inside(value: Any) -> Iterator[Any]:
+    """A value and all that are in it."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list | tuple | set | frozenset):
+            waiting += each

@@ -6,7 +6,6 @@ import dataclasses
 import enum
 import json
 import tracemalloc
-from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 
@@ -30,20 +29,9 @@ from fourtuple.framing import (
 from fourtuple.framing.memory import json_charge
 from fourtuple.framing.msgpack import look
 from fourtuple.testing import drive
+from framing.conftest import inside
 
 MIB = 1 << 20
-
-
-def inside(value: Any) -> Iterator[Any]:
-    """A value and all that are in it."""
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        if isinstance(each, dict):
-            waiting += [*each, *each.values()]
-        elif isinstance(each, list):
-            waiting += each
 
 
 #: A value of JSON, to stand in a list many times, and what it is.

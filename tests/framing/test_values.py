@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,20 +23,9 @@ from fourtuple.framing import (
 )
 from fourtuple.testing import drive, strategies
 from fourtuple.testing.driving import same
+from framing.conftest import inside
 
 KIB, MIB = 1 << 10, 1 << 20
-
-
-def inside(value: Any) -> Iterator[Any]:
-    """A value and all that are in it."""
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        if isinstance(each, dict):
-            waiting += [*each, *each.values()]
-        elif isinstance(each, list | tuple | set | frozenset):
-            waiting += each
 
 
 # -- keys -------------------------------------------------------------------------------------------------

@@ -13,13 +13,7 @@ from fourtuple import BlockingConnection, Connection, Limits, Reason, Server, Se
 from fourtuple.connection_waiters import Waiters
 from fourtuple.engine import mailbox
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EncodeError, OutboxFull, WouldBlock, WrongThread
-from rig import Peer, limits, serving, turns, until
-
-
-def echo() -> Service:
-    service = Service("line")
-    service.reply(lambda message: message)
-    return service
+from rig import Peer, echo, limits, serving, turns, until
 
 
 async def connection_of(server: Server[Any, Any, Any, Any]) -> Connection:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -86,9 +85,3 @@ def echoing(sock: socket.socket) -> None:
             sock.sendall(octets)
     except ConnectionError:
         pass
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    """Let the loop run until the condition is true."""
-    while not condition():
-        await asyncio.sleep(0)

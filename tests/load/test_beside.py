@@ -12,8 +12,8 @@ from conftest import RunAsync
 from fourtuple import Deadlines, Service, events
 from fourtuple.load import Result, Run
 from fourtuple.net.tcpinfo import TcpInfo
-from load.conftest import echo, load, scripted, until
-from rig import PATIENT, serving
+from load.conftest import echo, load, scripted
+from rig import PATIENT, serving, until
 
 
 async def stopped_when(address: Any, condition: Any, framing: str = "line", **options: Any) -> Result:

@@ -24,8 +24,8 @@ from fourtuple.load.payload import Payload
 from fourtuple.load.plan import Plan
 from fourtuple.load.worker import Worker
 from fourtuple.options import Sockets
-from load.conftest import bench, echo, echoing, load, scripted, until
-from rig import serving
+from load.conftest import bench, echo, echoing, load, scripted
+from rig import serving, until
 
 MS = 1_000_000
 

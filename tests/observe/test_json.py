@@ -20,7 +20,8 @@ from fourtuple.options import Limits
 from fourtuple.printable import MOST_LINES
 from fourtuple.stream import Reason, Statistics
 from hostile import TANGLES, Unspeakable, every_event
-from serving.support import Clock, client, echo, says, serving, until
+from rig import FakeClock, echo, until
+from serving.support import client, says, serving
 
 NAME = FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000)
 
@@ -178,7 +179,7 @@ def test_the_events_of_one_connection_in_order(run_async: Any) -> None:
 )
 def test_a_deadline_says_which(run_async: Any, deadline: str, sent: bytes) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         deadlines = Deadlines(first_message_timeout=12.0, message_timeout=10.0, idle_timeout=15.0)
         engine = Engine(clock=clock)
         async with serving(engine=engine, deadlines=deadlines) as (server, heard), client(server) as (reader, writer):

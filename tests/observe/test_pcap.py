@@ -24,7 +24,8 @@ from fourtuple.framing import Raw
 from fourtuple.observe.pcap import ACK, FIN, MAX_PAYLOAD, PSH, RST, SYN, Capture, Conversation, checksum
 from fourtuple.options import Limits
 from fourtuple.stream import Reason, Statistics, Stream
-from serving.support import client, echo, says, until
+from rig import echo, until
+from serving.support import client, says
 
 NAMES = [
     FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000),

@@ -20,7 +20,8 @@ from fourtuple import Proxy, Service, Tls, events
 from fourtuple.framing import Line
 from fourtuple.proxy import CRC32C
 from fourtuple.server import Server
-from serving.support import Heard, says, until
+from rig import Seen, until
+from serving.support import says
 
 pytestmark = pytest.mark.peers
 
@@ -155,7 +156,7 @@ def test_haproxy(
     program = require_program("haproxy")
 
     async def main() -> None:
-        heard = Heard()
+        heard = Seen()
         async with Server(who(), proxy=REQUIRED, readiness=readiness, observer=heard) as server:
             with haproxy(program, tmp_path, server.port, words, front="unique-id-format number-%cp") as port:
                 answer, ours = await asked(port)
@@ -212,7 +213,7 @@ def test_haproxys_health_checks_are_local(
     program = require_program("haproxy")
 
     async def main() -> None:
-        heard = Heard()
+        heard = Seen()
         async with Server(who(), proxy=REQUIRED, readiness=readiness, observer=heard) as server:
             with haproxy(program, tmp_path, server.port, "check inter 50ms send-proxy-v2"):
                 await until(lambda: len(heard.of(events.Accepted)) >= 2)
@@ -228,7 +229,7 @@ def test_nginx(run_async: Any, readiness: Any, tmp_path: Path, require_program: 
         absent("nginx has no stream module")
 
     async def main() -> None:
-        heard = Heard()
+        heard = Seen()
         async with Server(who(), proxy=REQUIRED, readiness=readiness, observer=heard) as server:
             with nginx(program, tmp_path, server.port) as port:
                 for _ in range(3):

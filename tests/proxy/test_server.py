@@ -21,7 +21,8 @@ from fourtuple.proxy import UNIQUE_ID, ProxyHeader
 from fourtuple.server import Server
 from fourtuple.serving.admission import MAX_HANDSHAKES
 from fourtuple.stream import Reason
-from serving.support import Clock, client, echo, says, serving, until
+from rig import FakeClock, echo, until
+from serving.support import client, says, serving
 
 CLIENT = FourTuple("192.0.2.80", 443, "198.51.100.7", 56324)
 V1 = b"PROXY TCP4 198.51.100.7 192.0.2.80 56324 443\r\n"
@@ -187,7 +188,7 @@ def test_what_is_no_header_is_refused_with_the_reason(run_async: Any, readiness:
 
 def test_a_header_has_a_deadline(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         async with serving(who(), proxy=REQUIRED, engine=engine) as (server, heard), client(server) as talk:
             talk[1].write(V1[:20])
@@ -233,7 +234,7 @@ def test_the_real_client_reads_its_refusal_over_tls(run_async: Any, readiness: A
     async def main() -> None:
         files = Files(tmp_path)
         tls = Tls(certificate=files.certificate, key=files.key, mode=mode)
-        engine = Engine(readiness=readiness, clock=(clock := Clock()))
+        engine = Engine(readiness=readiness, clock=(clock := FakeClock()))
         options = {"proxy": REQUIRED, "engine": engine, "tls": tls, "deny": "198.51.100.7", "refusal": "no"}
         async with serving(who(), **options) as (server, heard):
             async with client(server) as (reader, writer):
@@ -373,7 +374,7 @@ def test_a_service_that_speaks_first_speaks_behind_the_header(run_async: Any, re
 
 def test_the_first_message_has_its_time_from_the_header_on(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         deadlines = Deadlines(first_message_timeout=10.0)
         async with (

@@ -10,23 +10,19 @@ from typing import Any
 
 import pytest
 
-from certificates import Files, trusting
-from fourtuple import Deadlines, Server, Service, Tls, events
+from certificates import Files, tls_of, trusting
+from fourtuple import Deadlines, Server, Service, events
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import EncodeError
 from fourtuple.framing import Line
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.options import Limits
 from fourtuple.serving.admission import MAX_HANDSHAKES, MAX_LINGERING
-from serving.support import Clock, Heard, client, echo, says, serving, until
+from rig import FakeClock, Seen, echo, until
+from serving.support import client, says, serving
 
 
-def tls_of(path: Path, **options: Any) -> Tls:
-    files = Files(path)
-    return Tls(certificate=files.certificate, key=files.key, **options)
-
-
-def why(heard: Heard) -> list[str]:
+def why(heard: Seen) -> list[str]:
     return [event.limit for event in heard.of(events.Refused)]
 
 
@@ -97,7 +93,7 @@ def test_deny_and_allow(run_async: Any) -> None:
 
 def test_accept_rate_delays_connections_and_drops_none(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         async with serving(accept_rate=10.0, engine=engine) as (server, heard), AsyncExitStack() as stack:
             talks = [await stack.enter_async_context(client(server)) for _ in range(15)]
@@ -115,7 +111,7 @@ def test_accept_rate_delays_connections_and_drops_none(run_async: Any, readiness
 
 def test_accept_rate_per_address_refuses(run_async: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         async with serving(accept_rate_per_address=1.0, engine=Engine(clock=clock)) as (server, heard):
             async with client(server) as talk:
                 assert await says(talk, b"x\n") == b"x\n"
@@ -202,7 +198,7 @@ def test_a_refusal_is_delivered_behind_the_handshake(
     run_async: Any, readiness: ReadinessChoice, tmp_path: Path, mode: str
 ) -> None:
     async def main() -> None:
-        tls = tls_of(tmp_path, mode=mode)
+        tls = tls_of(Files(tmp_path), mode=mode)
         async with serving(deny="127.0.0.1", refusal="no", tls=tls, readiness=readiness) as (server, heard):
             for _ in range(3):
                 async with client(server, ssl=trusting(), server_hostname="localhost") as (reader, writer):
@@ -219,7 +215,7 @@ def test_a_refusal_is_delivered_behind_the_handshake(
 
 def test_a_plain_peer_at_a_port_for_both_is_told_behind_its_first_octet(run_async: Any, tmp_path: Path) -> None:
     async def main() -> None:
-        tls = tls_of(tmp_path, mode="detect")
+        tls = tls_of(Files(tmp_path), mode="detect")
         async with serving(deny="127.0.0.1", refusal="no", tls=tls) as (server, _), client(server) as talk:
             assert await says(talk, b"let me in\n") == b"no\n"
 
@@ -232,10 +228,10 @@ def test_the_handshakes_of_the_refused_are_bounded_in_number_and_time(
     run_async: Any, readiness: ReadinessChoice, tmp_path: Path, mode: str, timeout: float | None
 ) -> None:
     async def main() -> None:
-        engine = Engine(readiness=readiness, clock=(clock := Clock()))
+        engine = Engine(readiness=readiness, clock=(clock := FakeClock()))
         deadlines = Deadlines(handshake_timeout=timeout, first_message_timeout=None)
         options = {"deny": "127.0.0.1", "refusal": "no", "deadlines": deadlines, "engine": engine}
-        async with serving(tls=tls_of(tmp_path, mode=mode), **options) as (server, heard):
+        async with serving(tls=tls_of(Files(tmp_path), mode=mode), **options) as (server, heard):
             stalled = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(MAX_HANDSHAKES + 5)]
             try:
                 await until(lambda: len(why(heard)) == MAX_HANDSHAKES + 5)
@@ -267,7 +263,7 @@ def test_a_failed_handshake_of_a_refused_connection_is_not_reported(
     run_async: Any, tmp_path: Path, said: bytes
 ) -> None:
     async def main() -> None:
-        async with serving(deny="127.0.0.1", refusal="no", tls=tls_of(tmp_path)) as (server, heard):
+        async with serving(deny="127.0.0.1", refusal="no", tls=tls_of(Files(tmp_path))) as (server, heard):
             async with client(server) as (reader, writer):
                 writer.write(said)
                 assert b"no" not in await reader.read()

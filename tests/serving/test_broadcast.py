@@ -17,7 +17,8 @@ from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
 from fourtuple.framing import Line, u16
 from fourtuple.serving.values import Broadcast
 from fourtuple.stream import Reason
-from serving.support import Client, client, echo, says, serving, until
+from rig import echo, until
+from serving.support import Client, client, says, serving
 
 
 async def crowd(stack: AsyncExitStack, server: Server, count: int) -> list[Client]:

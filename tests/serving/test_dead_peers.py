@@ -11,7 +11,8 @@ import pytest
 
 from fourtuple import Sockets, events
 from fourtuple.stream import Reason
-from serving.support import serving, until
+from rig import until
+from serving.support import serving
 
 
 @pytest.mark.parametrize("in_flight", [False, True])

@@ -13,7 +13,7 @@ import pytest
 from fourtuple import BlockingConnection, Connection, Deadlines, Reason, Server, Service, Sockets, events
 from fourtuple.errors import DeadlinePassed
 from fourtuple.services import chargen
-from rig import PATIENT, FakeClock, Peer, Seen, limits, serving, turns, until
+from rig import PATIENT, FakeClock, Peer, Seen, echo, limits, serving, turns, until
 
 
 class Timed:
@@ -35,12 +35,6 @@ async def timed(service: Service, readiness: str, deadlines: Deadlines, **option
     clock = FakeClock()
     async with serving(service, readiness, clock=clock, deadlines=deadlines, **options) as (server, seen):
         yield Timed(server, seen, clock)
-
-
-def echo(framing: str = "line") -> Service:
-    service = Service(framing)
-    service.reply(lambda message: message)
-    return service
 
 
 async def is_cut(rig: Timed, peer: Peer, which: str, seconds: float) -> None:

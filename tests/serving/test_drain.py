@@ -15,13 +15,7 @@ from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.serving import tear_down
 from fourtuple.serving.drain import shared_out
 from fourtuple.testing import FlakyListener
-from rig import PATIENT, FakeClock, Peer, limits, serving, turns, until
-
-
-def echo(framing: str = "line") -> Service:
-    service = Service(framing)
-    service.reply(lambda message: message)
-    return service
+from rig import PATIENT, FakeClock, Peer, echo, limits, serving, turns, until
 
 
 def begin(server: Server) -> asyncio.Task[int]:

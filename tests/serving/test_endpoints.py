@@ -13,7 +13,7 @@ import pytest
 from certificates import Files, trusting
 from fourtuple import Connection, Endpoint, Limits, Proxy, Server, Service, Sockets, Tls, events
 from fourtuple.errors import AddressError, EncodeError, OptionError
-from rig import Peer, limits, serving, until
+from rig import Peer, echo, limits, serving, until
 
 ANY = "127.0.0.1:0"
 HEADER = b"PROXY TCP4 198.51.100.7 192.0.2.80 56324 443\r\n"
@@ -27,12 +27,6 @@ def names() -> Service:
     def reply(message: bytes, connection: Connection) -> bytes:
         return f"{message.decode()} {connection.name.remote_ip}".encode()  # type: ignore[union-attr]
 
-    return service
-
-
-def echo() -> Service:
-    service = Service("line")
-    service.reply(lambda message: message)
     return service
 
 

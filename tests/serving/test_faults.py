@@ -15,7 +15,7 @@ import ssl
 import struct
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from certificates import Files
-from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Proxy, Server, Service, Tls, events
+from fourtuple import Connection, Deadlines, Limits, Proxy, Server, Service, Tls, events
 from fourtuple.engine import Channel, Engine
 from fourtuple.engine.listener import Listener
 from fourtuple.engine.readiness import Nested
@@ -32,6 +32,7 @@ from fourtuple.serving import accept
 from fourtuple.serving.core import ServerCore
 from fourtuple.stream import Stream
 from rig import turns
+from serving.kinds import async_generator, awaited, blocking, concurrent, conversation, generator, in_thread, inline
 
 #: A peer that does not finish is let go soon.
 SOON = Deadlines(
@@ -42,48 +43,6 @@ SOON = Deadlines(
 # -- services ---------------------------------------------------------------------------------------------
 
 
-def inline(service: Service) -> None:
-    service.reply(lambda message: message)
-
-
-def generator(service: Service) -> None:
-    @service.reply
-    def several(message: bytes) -> Iterator[bytes]:
-        yield message
-
-
-def awaited(service: Service) -> None:
-    @service.reply
-    async def answer(message: bytes) -> bytes:
-        await asyncio.sleep(0)
-        return message
-
-
-def async_generator(service: Service) -> None:
-    @service.reply
-    async def several(message: bytes) -> AsyncIterator[bytes]:
-        await asyncio.sleep(0)
-        yield message
-
-
-def concurrent(service: Service) -> None:
-    @service.reply(concurrency=2)
-    async def answer(message: bytes) -> bytes:
-        await asyncio.sleep(0)
-        return message
-
-
-def in_thread(service: Service) -> None:
-    service.reply(threads=True)(lambda message: message)
-
-
-def conversation(service: Service) -> None:
-    @service.conversation
-    async def talk(connection: Connection) -> None:
-        async for message in connection:
-            await connection.send(message)
-
-
 def parked(service: Service) -> None:
     """Waits for something else than a message, so that it is cancelled with its connection."""
 
@@ -92,13 +51,6 @@ def parked(service: Service) -> None:
         async for message in connection:
             await connection.send(message)
             await connection.peer_finished.wait()
-
-
-def blocking(service: Service) -> None:
-    @service.conversation
-    def talk(connection: BlockingConnection) -> None:
-        for message in connection:
-            connection.send(message)
 
 
 def each(*functions: Callable[..., Any]) -> dict[str, Callable[..., Any]]:

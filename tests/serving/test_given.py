@@ -11,20 +11,14 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Address, Endpoint, Limits, Server, Service, events
+from fourtuple import Address, Endpoint, Limits, Server, events
 from fourtuple.errors import AddressError, ListenError, OptionError
 from fourtuple.net import given as given_module
 from fourtuple.net.given import Inherited, inherited, take_given
 from fourtuple.options import Sockets
 from fourtuple.server import listen_at
 from fourtuple.serving.group import Group
-from rig import Peer, serving
-
-
-def echo() -> Service:
-    service = Service("line")
-    service.reply(lambda message: message)
-    return service
+from rig import Peer, echo, serving
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from fourtuple.framing import Decoder, Fixed, custom, feed_parser, mapped, parse
 from fourtuple.handlers import Runner
 from fourtuple.stream import Stream
 from rig import Peer, limits, serving, turns, until
+from serving.kinds import async_generator, blocking, concurrent, conversation, generator, in_thread, inline
 
 OURS = (Channel, Stream, Connection, BlockingConnection, Runner, Decoder)
 
@@ -48,10 +49,6 @@ def nothing_for_the_collector() -> Iterator[None]:
 # -- handlers ---------------------------------------------------------------------------------------------
 
 
-def inline(service: Service) -> None:
-    service.reply(lambda message: message)
-
-
 def inline_with_connection(service: Service) -> None:
     @service.reply
     def reply(message: bytes, connection: Connection) -> bytes:
@@ -59,42 +56,11 @@ def inline_with_connection(service: Service) -> None:
         return message
 
 
-def generator(service: Service) -> None:
-    @service.reply
-    def reply(message: bytes) -> Iterator[bytes]:
-        yield message
-
-
 def awaited(service: Service) -> None:
     @service.reply
     async def reply(message: bytes, connection: Connection) -> bytes:
         await asyncio.sleep(0)
         return message
-
-
-def concurrent(service: Service) -> None:
-    @service.reply(concurrency=8)
-    async def reply(message: bytes) -> bytes:
-        await asyncio.sleep(0)
-        return message
-
-
-def async_generator(service: Service) -> None:
-    @service.reply
-    async def reply(message: bytes) -> Any:
-        yield message
-
-
-def in_thread(service: Service) -> None:
-    service.reply(threads=True)(lambda message: message)
-
-
-def conversation(service: Service) -> None:
-    @service.conversation
-    async def talk(connection: Connection) -> None:
-        async for message in connection:
-            await connection.send(message)
-            del message
 
 
 def receiving(service: Service) -> None:
@@ -109,14 +75,6 @@ def raw(service: Service) -> None:
     async def talk(connection: Connection) -> None:
         await connection.send((await connection.receive_exactly(12))[4:])
         await connection.receive_until(b"never", 1 << 20)
-
-
-def blocking(service: Service) -> None:
-    @service.conversation
-    def talk(connection: BlockingConnection) -> None:
-        for message in connection:
-            connection.send(message)
-            del message
 
 
 HANDLERS = [

@@ -19,7 +19,8 @@ from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, Optio
 from fourtuple.framing import Line, u32
 from fourtuple.stream import Reason
 from fourtuple.testing import FlakyListener
-from serving.support import Clock, client, echo, says, serving, until
+from rig import FakeClock, echo, until
+from serving.support import client, says, serving
 
 
 def channel_of(server: Any) -> Channel:
@@ -30,7 +31,7 @@ def channel_of(server: Any) -> Channel:
 
 def test_beyond_the_rate_reading_is_delayed(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         async with serving(engine=engine, max_message_rate=10.0) as (server, _), client(server) as (reader, writer):
             writer.write(b"x\n" * 15)
@@ -51,7 +52,7 @@ def test_beyond_the_rate_reading_is_delayed(run_async: Any, readiness: Readiness
 
 def test_one_large_burst_is_read_at_the_rate_and_not_held_against_the_peer(run_async: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(clock=clock)
         async with (
             serving(engine=engine, max_octet_rate=1000.0, deadlines=Deadlines(rate_timeout=60.0)) as (server, heard),
@@ -72,7 +73,7 @@ def test_one_large_burst_is_read_at_the_rate_and_not_held_against_the_peer(run_a
 
 def test_above_the_rate_for_long_is_the_end(run_async: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(clock=clock)
         deadlines = Deadlines(rate_timeout=5.0)
         async with (
@@ -111,7 +112,7 @@ def test_without_rates_channels_are_not_throttled(run_async: Any) -> None:
 
 def test_a_rate_that_is_lifted_lets_go_at_once(run_async: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         async with (
             serving(engine=Engine(clock=clock), max_message_rate=1.0) as (server, _),
             client(server) as (reader, writer),
@@ -128,7 +129,7 @@ def test_a_rate_that_is_lifted_lets_go_at_once(run_async: Any) -> None:
 
 def test_a_conversation_in_a_thread_that_is_above_the_rate_for_long_is_ended_too(run_async: Any) -> None:
     async def main() -> None:
-        service, clock = Service(Line()), Clock()
+        service, clock = Service(Line()), FakeClock()
 
         @service.conversation
         def talk(connection: Any) -> None:
@@ -180,7 +181,7 @@ def silent() -> Service:
 
 def test_the_heaviest_is_ended_when_all_hold_too_much(run_async: Any, readiness: ReadinessChoice) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(clock=clock, readiness=readiness)
         async with (
             serving(silent(), engine=engine, max_buffered=300_000) as (server, heard),
@@ -212,7 +213,7 @@ def test_the_heaviest_is_ended_when_all_hold_too_much(run_async: Any, readiness:
 
 def test_one_connection_that_holds_too_much(run_async: Any) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(clock=clock)
         async with (
             serving(silent(), engine=engine, max_buffered_per_connection=1000) as (server, heard),
@@ -231,7 +232,7 @@ def test_one_connection_that_holds_too_much(run_async: Any) -> None:
 
 def test_a_limit_is_the_reason_in_the_calls_that_wait(run_async: Any) -> None:
     async def main() -> None:
-        clock, said = Clock(), []
+        clock, said = FakeClock(), []
         engine = Engine(clock=clock)
         service = Service("u32")
 
@@ -262,7 +263,7 @@ def test_a_limit_is_the_reason_in_the_calls_that_wait(run_async: Any) -> None:
 
 def test_alarms_call_and_cool_down(run_async: Any) -> None:
     async def main() -> None:
-        clock, called = Clock(), []
+        clock, called = FakeClock(), []
         engine = Engine(clock=clock)
 
         def failing(_event: events.AlarmRaised) -> None:

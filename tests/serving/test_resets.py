@@ -14,7 +14,8 @@ from fourtuple import Service, events
 from fourtuple.engine import ReadinessChoice
 from fourtuple.framing import Line
 from fourtuple.stream import Reason
-from serving.support import serving, until
+from rig import until
+from serving.support import serving
 
 
 @pytest.mark.parametrize("kind", ["inline", "generator", "async"])

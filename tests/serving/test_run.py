@@ -20,6 +20,7 @@ from fourtuple.blocking import connect
 from fourtuple.errors import DeadlinePassed, ListenAddressInUse
 from fourtuple.serving import run as run_module
 from fourtuple.serving import thread_end
+from rig import echo
 
 PROGRAM = """
 import sys
@@ -178,12 +179,6 @@ def test_an_interrupt_while_a_server_in_a_thread_is_set_up_cancels_that() -> Non
 
 
 # -- in a thread ------------------------------------------------------------------------------------------
-
-
-def echo() -> Service:
-    service = Service("line")
-    service.reply(lambda message: message)
-    return service
 
 
 @pytest.fixture

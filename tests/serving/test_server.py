@@ -15,13 +15,7 @@ from fourtuple import Connection, Reason, Server, Service, Sockets, UnixName, ev
 from fourtuple.errors import ListenAddressInUse, ListenError
 from fourtuple.net.passive import somaxconn
 from fourtuple.server import listen_at
-from rig import PATIENT, Peer, Seen, limits, serving, turns, until
-
-
-def echo(framing: str = "line") -> Service:
-    service = Service(framing)
-    service.reply(lambda message: message)
-    return service
+from rig import PATIENT, Peer, Seen, echo, limits, serving, turns, until
 
 
 async def answers(server: Server | Any) -> bool:

@@ -6,20 +6,15 @@ import os
 import ssl
 import subprocess
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 import trustme
 
+from certificates import authority
 from fourtuple.errors import OptionError
 from fourtuple.options import Tls
 from fourtuple.tls.certificates import Certificates, client_context, dev_certificate, server_context
-
-
-@cache
-def authority() -> trustme.CA:
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
 def written(folder: Path, name: str) -> tuple[str, str]:

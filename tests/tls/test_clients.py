@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from certificates import Files, serving_context, trusting
+from certificates import Files, serving_context, tls_of, trusting
 from fourtuple import Deadlines, Service, Tls, events, serve_in_thread
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
@@ -32,16 +32,8 @@ from fourtuple.errors import (
 from fourtuple.framing import Line
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import hearing_hangup
-from serving.support import client, echo, says, serving, until
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
-def tls_of(files: Files, **options: Any) -> Tls:
-    return Tls(certificate=files.certificate, key=files.key, **options)
+from rig import echo, until
+from serving.support import client, says, serving
 
 
 def mail(kind: str = "conversation") -> Service:

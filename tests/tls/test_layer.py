@@ -13,6 +13,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certificates import authority
 from fourtuple.address import FourTuple
 from fourtuple.errors import (
     ConnectionBusy,
@@ -36,11 +37,6 @@ from fourtuple.tls.records import Records
 
 SERVER = FourTuple("10.0.0.2", 9999, "10.0.0.1", 40000)
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-
-
-@cache
-def authority() -> trustme.CA:
-    return trustme.CA(key_type=trustme.KeyType.ECDSA)
 
 
 @cache

@@ -6,31 +6,21 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from certificates import Files
+from certificates import Files, tls_of
 from fourtuple import Service, Tls, events, serve_in_thread
 from fourtuple.blocking import connect
 from fourtuple.errors import EndOfFile, TlsAlert, TlsCertificateRefused, TlsError, TlsNoAgreement
 from fourtuple.framing import Line
-from serving.support import Heard, echo
+from rig import Seen, echo
 
 pytestmark = pytest.mark.peers
 
 VERSIONS = ["1.2", "1.3"]
 Require = Callable[[str], str]
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
-def tls_of(files: Files, **options: Any) -> Tls:
-    return Tls(certificate=files.certificate, key=files.key, **options)
 
 
 @contextmanager
@@ -71,7 +61,7 @@ def named() -> Service:
 def test_openssl_s_client(files: Files, readiness: Any, require_program: Require, version: str) -> None:
     command = [require_program("openssl"), "s_client", "-quiet", "-verify_return_error", "-CAfile", files.ca]
     command += [f"-tls{version.replace('.', '_')}", "-alpn", "echo/1", "-servername", "localhost"]
-    heard = Heard()
+    heard = Seen()
     device = Files(files.folder, "device-7")
     tls = tls_of(files, alpn="echo/1", ca=files.ca, verify="optional")
     with serve_in_thread(named(), tls=tls, readiness=readiness, observer=heard) as server:
@@ -86,7 +76,7 @@ def test_openssl_s_client(files: Files, readiness: Any, require_program: Require
 
 def test_openssl_s_client_ends_politely(files: Files, readiness: Any, require_program: Require) -> None:
     command = [require_program("openssl"), "s_client", "-quiet", "-no_ign_eof", "-CAfile", files.ca]
-    heard = Heard()
+    heard = Seen()
     with (
         serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
         program(*command, "-connect", f"127.0.0.1:{server.port}") as client,
@@ -101,7 +91,7 @@ def test_openssl_s_client_ends_politely(files: Files, readiness: Any, require_pr
 
 def test_openssl_s_client_that_is_too_old(files: Files, readiness: Any, require_program: Require) -> None:
     command = [require_program("openssl"), "s_client", "-quiet", "-tls1_2", "-CAfile", files.ca]
-    heard = Heard()
+    heard = Seen()
     with (
         serve_in_thread(echo(), tls=tls_of(files, minimum="1.3"), readiness=readiness, observer=heard) as server,
         program(*command, "-connect", f"127.0.0.1:{server.port}") as client,
@@ -112,7 +102,7 @@ def test_openssl_s_client_that_is_too_old(files: Files, readiness: Any, require_
 
 def test_openssl_s_client_that_does_not_trust_us(files: Files, readiness: Any, require_program: Require) -> None:
     command = [require_program("openssl"), "s_client", "-quiet", "-verify_return_error"]
-    heard = Heard()
+    heard = Seen()
     with (
         serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
         program(*command, "-connect", f"127.0.0.1:{server.port}") as client,
@@ -134,7 +124,7 @@ def test_curl(files: Files, readiness: Any, require_program: Require, version: s
         await connection.send_many([*head, body])
 
     command = [require_program("curl"), "-sS", "--cacert", files.ca, "--tls-max", version, f"--tlsv{version}"]
-    heard = Heard()
+    heard = Seen()
     with serve_in_thread(service, tls=tls_of(files), readiness=readiness, observer=heard) as server:
         command += ["--resolve", f"localhost:{server.port}:127.0.0.1", f"https://localhost:{server.port}/"]
         done = subprocess.run(command, capture_output=True, timeout=100, check=False)
@@ -185,7 +175,7 @@ def test_curl_sends_mail_over_starttls(files: Files, readiness: Any, require_pro
     mail.write_bytes(b"Subject: hello\r\n\r\nover STARTTLS\r\n")
     command = [require_program("curl"), "-sS", "--ssl-reqd", "--cacert", files.ca, "-T", str(mail)]
     command += ["--mail-from", "a@example", "--mail-rcpt", "b@example"]
-    heard = Heard()
+    heard = Seen()
     tls = tls_of(files, mode="starttls")
     with serve_in_thread(service, tls=tls, readiness=readiness, observer=heard) as server:
         command += ["--resolve", f"localhost:{server.port}:127.0.0.1", f"smtp://localhost:{server.port}"]
@@ -211,7 +201,7 @@ def test_openssl_s_client_over_starttls(files: Files, readiness: Any, require_pr
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_socat_as_the_client(files: Files, readiness: Any, require_program: Require, version: str) -> None:
-    heard = Heard()
+    heard = Seen()
     with serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server:
         target = f"OPENSSL:127.0.0.1:{server.port},cafile={files.ca},commonname=localhost"
         target += f",openssl-max-proto-version=TLS{version},openssl-min-proto-version=TLS{version}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from certificates import Files, issued, serving_context, trusting
+from certificates import Files, issued, serving_context, tls_of, trusting
 from fourtuple import Deadlines, Proxy, Service, events
 from fourtuple import connect as connect_async
 from fourtuple.engine import Channel, Engine
@@ -30,16 +30,8 @@ from fourtuple.framing import Line
 from fourtuple.options import Tls
 from fourtuple.server import Server
 from fourtuple.stream import Reason
-from serving.support import Clock, client, echo, says, serving, until
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    return Files(tmp_path)
-
-
-def tls_of(files: Files, **options: Any) -> Tls:
-    return Tls(certificate=files.certificate, key=files.key, **options)
+from rig import FakeClock, echo, until
+from serving.support import client, says, serving
 
 
 def who() -> Service:
@@ -313,7 +305,7 @@ def test_the_handshake_has_a_deadline_and_delays_no_other_connection(
     run_async: Any, readiness: Any, files: Files
 ) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         async with (
             serving(echo(), tls=tls_of(files), engine=engine) as (server, heard),
@@ -522,7 +514,7 @@ def shown(talk: Any) -> bytes:
 
 def test_changed_files_are_noticed_at_the_next_connection(run_async: Any, readiness: Any, files: Files) -> None:
     async def main() -> None:
-        clock = Clock()
+        clock = FakeClock()
         engine = Engine(readiness=readiness, clock=clock)
         async with serving(echo(), tls=tls_of(files), engine=engine) as (server, heard):
             async with client(server, **over()) as talk:
