@@ -37,7 +37,7 @@ def assert_read_again(address: Address) -> None:
         ("/run/\udcff", Address(path="/run/\udcff")),
     ],
 )
-def test_read(text: str, address: Address) -> None:
+def test_a_text_is_read_as_its_address(text: str, address: Address) -> None:
     assert Address.parse(text) == address
     assert_read_again(address)
 
@@ -47,7 +47,7 @@ def test_an_address_is_read_already() -> None:
     assert Address.parse(address) is address
 
 
-def test_defaults() -> None:
+def test_missing_parts_of_an_address_have_defaults() -> None:
     assert Address.parse("example.org", default_port=80) == Address("example.org", 80)
     assert Address.parse("[::1]", default_port=80) == Address("::1", 80)
     assert Address.parse(":1", default_host="::") == Address("::", 1)
@@ -96,7 +96,7 @@ def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     assert_read_again(address)
 
 
-def test_four_tuples() -> None:
+def test_a_four_tuple_is_read_as_it_is_printed() -> None:
     name = FourTuple("127.0.0.1", 9999, "::1", 40000)
     assert str(name) == "127.0.0.1:9999 <- [::1]:40000"
     assert FourTuple.parse(str(name)) == name
@@ -113,7 +113,7 @@ def test_not_a_four_tuple(text: str) -> None:
         FourTuple.parse(text)
 
 
-def test_unix_names() -> None:
+def test_a_unix_name_has_path_pid_and_uid() -> None:
     assert str(UnixName("/run/x", 42, 1000)) == "unix:/run/x <- pid 42 uid 1000"
     assert UnixName("/run/x", 42, 1000).local == Address(path="/run/x")
 

@@ -75,7 +75,7 @@ def test_a_timeout_that_might_never_pass_is_refused(run_async: RunAsync) -> None
     run_async(main())
 
 
-def test_a_conversation(run_async: RunAsync) -> None:
+def test_a_conversation_ends_with_both_half_closes(run_async: RunAsync) -> None:
     async def main() -> None:
         async with connected() as (connection, peer):
             await connection.send(b"hello")
@@ -92,7 +92,7 @@ def test_a_conversation(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_requests(run_async: RunAsync) -> None:
+def test_requests_get_their_replies_in_order_and_late_ones_are_dropped(run_async: RunAsync) -> None:
     async def main() -> None:
         async with connected() as (connection, peer):
             requests = [asyncio.ensure_future(connection.request(b"%d" % number)) for number in range(3)]
@@ -123,7 +123,7 @@ def test_several_connections_share_the_engine(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_closing_lingers(run_async: RunAsync) -> None:
+def test_close_sends_everything_and_waits_for_the_peers_fin(run_async: RunAsync) -> None:
     async def main() -> None:
         async with connected() as (connection, peer):
             connection.send(b"bye")
@@ -140,7 +140,7 @@ def test_closing_lingers(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_a_reset(run_async: RunAsync) -> None:
+def test_a_reset_of_the_peer_is_raised(run_async: RunAsync) -> None:
     async def main() -> None:
         async with connected() as (connection, peer):
             reset_on_close(peer)
@@ -257,7 +257,7 @@ def test_a_unix_socket_whose_queue_is_full_is_waited_for(run_async: RunAsync, tm
 # -- the ways to fail, awaited; all of them stand in test_connecting.py -----------------------------------
 
 
-def test_failures(run_async: RunAsync, tmp_path: Path) -> None:
+def test_failures_to_connect_are_named_with_their_address(run_async: RunAsync, tmp_path: Path) -> None:
     async def main() -> None:
         with socket.socket() as refusing:
             refusing.bind(("127.0.0.1", 0))
@@ -296,7 +296,7 @@ def silent_listener() -> tuple[socket.socket, list[socket.socket]]:
     return listener, fillers
 
 
-def test_no_answer(run_async: RunAsync) -> None:
+def test_an_unanswered_connect_ends_at_its_timeout_and_can_be_cancelled(run_async: RunAsync) -> None:
     listener, fillers = silent_listener()
 
     async def main() -> None:

@@ -35,7 +35,7 @@ def run(choice: str, before: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_switched_off() -> None:
+def test_fourtuple_c_off_splits_in_python() -> None:
     module, speed = run("off").stdout.strip().split("|")
     assert module == "fourtuple.framing.fixed"
     assert speed.startswith("pure Python; splitting is switched off by FOURTUPLE_C=off")
@@ -58,7 +58,7 @@ def test_no_module_promises_more_than_the_docs() -> None:
     assert not any("Py_MOD_GIL_NOT_USED" in text for text in sources)
 
 
-def test_built() -> None:
+def test_where_it_is_built_c_splits() -> None:
     if compiled.ASKED["splitting"]:
         pytest.skip(f"the C for splitting {compiled.ASKED['splitting']}")
     module, speed = run("auto").stdout.strip().split("|")

@@ -87,7 +87,7 @@ def test_a_certificate_that_becomes_a_fifo_does_not_stop_a_server_that_serves(tm
     assert certificates.refresh(20.0) is False  # told once
 
 
-def test_a_configuration(odd: tuple[str, str]) -> None:
+def test_an_odd_file_is_no_configuration(odd: tuple[str, str]) -> None:
     path, text = odd
     with pytest.raises(OptionError, match=text):
         configure(file=Path(path))

@@ -50,13 +50,13 @@ def no_line_is_the_peers(lines: list[str]) -> None:
 # -- the one place ----------------------------------------------------------------------------------------
 
 
-def test_escaped() -> None:
+def test_control_characters_are_escaped() -> None:
     assert escaped("plain text, naïve, 漢字") == "plain text, naïve, 漢字"
     assert escaped("a\nb\x00\x1b\x7f\u202e\udcff") == r"a\nb\x00\x1b\x7f\u202e\xff"
     assert readable(b"ok\ttab \xff \xe2\x82\xac \x1b") == "ok\ttab \\xff € \\x1b"
 
 
-def test_hexdump() -> None:
+def test_a_hexdump_has_offset_octets_and_text() -> None:
     assert list(hexdump(b"")) == []
     assert list(hexdump(bytes(range(60, 79)), 32)) == [
         "00000020  3c 3d 3e 3f 40 41 42 43  44 45 46 47 48 49 4a 4b  |<=>?@ABCDEFGHIJK|",
@@ -172,7 +172,7 @@ def test_python_s_own_hints_are_kept() -> None:
 
 
 @TEXTS
-def test_the_console(text: str) -> None:
+def test_no_line_of_the_console_is_the_peers(text: str) -> None:
     out, err = io.StringIO(), io.StringIO()
     for verbose in (False, True):
         console = Console(lambda _seconds, call: call(), verbose=verbose, hold=False, lines=Lines(out, err))
@@ -195,7 +195,7 @@ def test_the_console_says_the_rest_of_a_line_behind_a_long_text() -> None:
 
 
 @TEXTS
-def test_json_lines(text: str) -> None:
+def test_no_line_of_json_is_the_peers(text: str) -> None:
     out = io.StringIO()
     log = JsonLines(out)
     for error in (raised(text), MalformedMessage(text), Speechless(text), Unspeakable()):
@@ -211,7 +211,7 @@ def test_json_lines(text: str) -> None:
 
 
 @TEXTS
-def test_logging(text: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_line_of_the_log_is_the_peers(text: str, caplog: pytest.LogCaptureFixture) -> None:
     for error in (raised(text), Speechless(text), Unspeakable()):
         for event in every_event(text, error):
             log_failures(event)

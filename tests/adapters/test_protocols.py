@@ -274,7 +274,7 @@ def test_a_protocol_that_never_pauses_is_ended_at_max_outbox(run_async: Any, rea
     run_async(main())
 
 
-def test_a_reset(run_async: Any, readiness: Any) -> None:
+def test_a_reset_is_the_error_of_connection_lost(run_async: Any, readiness: Any) -> None:
     async def main() -> None:
         async with serving(Recorder, readiness) as (server, made, _):
             peer = await Peer.connect(server)

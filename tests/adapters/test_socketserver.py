@@ -31,7 +31,7 @@ class Upper(socketserver.StreamRequestHandler):
 
 
 @pytest.mark.parametrize("how", ["own", "rates", "proxy", "tap"])
-def test_a_handler(run_async: Any, readiness: Any, how: str) -> None:
+def test_a_handler_has_the_socket_and_the_address_of_the_client(run_async: Any, readiness: Any, how: str) -> None:
     options: dict[str, Any] = {}
     header, ip = b"", b"127.0.0.1"
     if how == "rates":

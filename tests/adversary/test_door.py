@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 
 
-def test_tls_garbage(readiness: str, loop: str, tmp_path: Path) -> None:
+def test_a_thousand_hellos_of_garbage_cost_no_guest_the_service(readiness: str, loop: str, tmp_path: Path) -> None:
     files = Files(tmp_path)
     dice = random.Random(7)
 

@@ -35,7 +35,7 @@ async def trickles(sock: socket.socket) -> str:
     return await end
 
 
-def test_slowloris(readiness: str, loop: str) -> None:
+def test_messages_that_trickle_in_end_at_their_deadline(readiness: str, loop: str) -> None:
     deadlines = {"message_timeout": DEADLINE, "linger_timeout": 0.5}
     with target(readiness, loop, deadlines=deadlines) as there, guest(there) as one:
         assert set(attack(1000, there.port, trickles)) <= {"closed", "reset", "BrokenPipeError", "ConnectionResetError"}
@@ -53,7 +53,7 @@ def test_connect_and_say_nothing(readiness: str, loop: str) -> None:
         assert told["statistics"][0]["probes"] == 1000, "counted, and quiet"
 
 
-def test_never_reading(readiness: str, loop: str) -> None:
+def test_peers_that_ask_and_never_read_end_at_the_write_timeout(readiness: str, loop: str) -> None:
     async def asks(sock: socket.socket) -> str:
         """A hundred replies of a megabyte are asked for, none is read; the end is seen as the broken pipe."""
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

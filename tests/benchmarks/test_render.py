@@ -146,7 +146,7 @@ def test_a_skipped_row_is_named_with_its_reason() -> None:
 @pytest.mark.parametrize(
     ("value", "text"), [(12345.6, "12,346"), (8.914, "8.91"), (0.0512, "0.0512"), (0.0, "0.00000")]
 )
-def test_numbers(value: float, text: str) -> None:
+def test_numbers_have_three_digits_or_more(value: float, text: str) -> None:
     assert number(value) == text
 
 

@@ -205,7 +205,7 @@ def test_send_and_receive(pair: Pair) -> None:
     assert (statistics.messages_in, statistics.messages_out, statistics.octets_out) == (3, 3, 10)
 
 
-def test_names(pair: Pair) -> None:
+def test_a_connection_has_its_four_tuple_a_number_and_a_descriptor(pair: Pair) -> None:
     connection, peer = pair()
     assert connection.name == connection_name(peer).reversed  # type: ignore[union-attr]
     assert connection.id != pair()[0].id
@@ -262,7 +262,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
             peer.shutdown(socket.SHUT_WR)
 
 
-def test_info(pair: Pair) -> None:
+def test_info_is_the_kernels_until_the_connection_ends(pair: Pair) -> None:
     connection, peer = pair()
     connection.send(b"hello")
     assert peer.recv(100)
@@ -396,7 +396,7 @@ def test_the_flood_from_both_sides(pair: Pair) -> None:
 # -- not blocking -----------------------------------------------------------------------------------------
 
 
-def test_receive_nowait(pair: Pair) -> None:
+def test_receive_nowait_returns_what_has_arrived_or_raises_would_block(pair: Pair) -> None:
     connection, peer = pair()
     for _ in range(2):
         with pytest.raises(WouldBlock) as caught:
@@ -427,7 +427,7 @@ def test_receive_nowait_sends_the_tail(pair: Pair) -> None:
 # -- how it ends ------------------------------------------------------------------------------------------
 
 
-def test_half_close(pair: Pair) -> None:
+def test_after_send_eof_the_peers_reply_is_still_received(pair: Pair) -> None:
     connection, peer = pair()
     connection.send(b"last")
     connection.send_eof()
@@ -576,7 +576,7 @@ def test_messages_before_the_reset_are_read_after_a_failed_send(pair: Pair) -> N
         connection.receive()
 
 
-def test_a_context(pair: Pair) -> None:
+def test_a_with_block_closes_the_connection(pair: Pair) -> None:
     connection, peer = pair()
     peer.close()
     with connection as same:
@@ -608,7 +608,7 @@ def echo(peer: socket.socket) -> Callable[[], Any]:
     return in_thread(run)
 
 
-def test_request(pair: Pair) -> None:
+def test_a_request_returns_its_reply(pair: Pair) -> None:
     connection, peer = pair()
     join = echo(peer)
     assert connection.request(b"one") == b"one"
@@ -693,7 +693,7 @@ def test_requests_fail_with_the_connection(pair: Pair) -> None:
 # -- raw octets -------------------------------------------------------------------------------------------
 
 
-def test_raw_octets(pair: Pair) -> None:
+def test_messages_and_raw_octets_alternate_without_loss(pair: Pair) -> None:
     connection, peer = pair()
     peer.sendall(b"one\nGET / HTTP/1.1\r\n\r\nbody and more\nline\n")
     assert connection.receive() == b"one"

@@ -25,7 +25,7 @@ from fourtuple.load import Histogram, Interval, Load, Phase, Result, Tally
 QUICK = ("--warmup", "0", "--duration", "20", "--requests", "40")
 
 
-def test_a_table(run: Run, serve: Serve) -> None:
+def test_the_table_has_replies_octets_connects_and_latency(run: Run, serve: Serve) -> None:
     server = serve("echo", "--framing", "fixed:16")
     done = run("bench", server.address, "-f", "fixed:16", "--connections", "4", "--expect", "same", *QUICK)
     assert (done.code, done.err) == (0, "")
@@ -63,7 +63,7 @@ def test_the_other_end_of_two_directions(run: Run, serve: Serve) -> None:
     assert (done.code, done.err) == (0, "")
 
 
-def test_files(run: Run, serve: Serve, tmp_path: Path) -> None:
+def test_requests_come_from_files_and_results_go_to_files(run: Run, serve: Serve, tmp_path: Path) -> None:
     server = serve("echo")
     (tmp_path / "one").write_bytes(b"from a file")
     (tmp_path / "more").write_text("first\nsec\\x6fnd\n")
@@ -79,7 +79,7 @@ def test_files(run: Run, serve: Serve, tmp_path: Path) -> None:
     assert "Total count    =           40]" in text
 
 
-def test_templates(run: Run, serve: Serve) -> None:
+def test_a_template_makes_requests_and_their_expected_replies(run: Run, serve: Serve) -> None:
     server = serve("echo")
     done = run("bench", server.address, "--template", "k{n:03d} {turn}", "--expect", "template:k{n:03d} {turn}", *QUICK)
     assert done.code == 0, done.text
@@ -96,7 +96,7 @@ def test_an_open_loop(run: Run, serve: Serve) -> None:
     assert 0 < result["asked_rate"] <= 400.001
 
 
-def test_several_processes(run: Run, serve: Serve) -> None:
+def test_the_results_of_several_processes_are_one(run: Run, serve: Serve) -> None:
     server = serve("echo")
     done = run("bench", server.address, "--processes", "2", "--connections", "4", "--json", "-", *QUICK)
     assert (done.code, done.err) == (0, "")
@@ -104,7 +104,7 @@ def test_several_processes(run: Run, serve: Serve) -> None:
     assert (result["replies"], result["connects"]) == (40, 4)
 
 
-def test_wrong_replies(run: Run, serve: Serve) -> None:
+def test_a_wrong_reply_fails_the_run_and_is_shown(run: Run, serve: Serve) -> None:
     server = serve("upper")
     done = run("bench", server.address, "--expect", "same", "--send", "hello", *QUICK)
     assert done.code == 1
@@ -170,7 +170,7 @@ def test_senders_wait_for_the_greeting(run: Run) -> None:
     assert b"".join(heard).count(b"\n") == 40
 
 
-def test_nothing_listens(run: Run) -> None:
+def test_where_nothing_listens_the_run_ends_with_the_error_of_connect(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     done = run("bench", f"127.0.0.1:{port}")
@@ -286,7 +286,9 @@ def test_help_has_every_option(run: Run) -> None:
     assert "fourtuple.toml" not in text
 
 
-def test_a_report(run: Run, serve: Serve, tmp_path: Path, require_package: Any) -> None:
+def test_the_report_is_one_page_with_charts_that_loads_nothing(
+    run: Run, serve: Serve, tmp_path: Path, require_package: Any
+) -> None:
     require_package("matplotlib")
     server = serve("echo")
     done = run("bench", server.address, "--html", "report.html", *QUICK)

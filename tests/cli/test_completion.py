@@ -50,13 +50,17 @@ COMPLETED = [
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_bash(path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]) -> None:
+def test_bash_completes(
+    path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]
+) -> None:
     assert said_by(require_program("bash"), "-c", BASH.replace("TYPED", typed), env=path) == completed
 
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_fish(path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]) -> None:
+def test_fish_completes(
+    path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]
+) -> None:
     program = f"_FOURTUPLE_COMPLETE=fish_source fourtuple | source; complete -C 'fourtuple {typed}'"
     lines = said_by(require_program("fish"), "-c", program, env=path)
     assert lines[: len(completed)] == completed  # a description may follow
@@ -74,5 +78,5 @@ _fourtuple_completion fourtuple
 
 @pytest.mark.peers
 @pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_zsh(path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]) -> None:
+def test_zsh_completes(path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]) -> None:
     assert said_by(require_program("zsh"), "-f", "-c", ZSH.replace("TYPED", typed), env=path) == completed

@@ -20,7 +20,7 @@ def test_nothing_given_is_the_defaults() -> None:
     assert configuration.sockets == Sockets()
 
 
-def test_what_wins(tmp_path: Path) -> None:
+def test_flags_win_over_the_environment_the_file_and_defaults(tmp_path: Path) -> None:
     file = tmp_path / "fourtuple.toml"
     file.write_text("[sockets]\nbacklog = 1\n")
     variables = {"FOURTUPLE_BACKLOG": "2", "FOURTUPLE_C": "off", "HOME": "/"}
@@ -113,7 +113,7 @@ def test_the_file_of_the_current_directory(serve: Serve, tmp_path: Path) -> None
     assert serve("echo", "--backlog", "13", FOURTUPLE_BACKLOG="12").backlogs == ["backlog 13"]
 
 
-def test_another_file(serve: Serve, tmp_path: Path) -> None:
+def test_config_names_another_file(serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "other.toml").write_text("[sockets]\nbacklog = 14\n")
     assert serve("echo", "--config", "other.toml").backlogs == ["backlog 14"]
 

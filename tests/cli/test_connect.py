@@ -35,7 +35,7 @@ def test_several_messages_and_escapes(run: Run, serve: Serve) -> None:
     assert (done.code, done.out) == (0, b"a\0\n\n\n" + "ü\\\n".encode())
 
 
-def test_hexadecimal(run: Run, serve: Serve) -> None:
+def test_hex_sends_and_prints_octets(run: Run, serve: Serve) -> None:
     server = serve("echo", "--framing", "fixed:3")
     done = run("connect", server.address, "-f", "fixed:3", "--hex", "--send", "00 ff 0a", "--send", "414243")
     assert (done.code, done.out) == (0, b"00 ff 0a\n41 42 43\n")
@@ -214,7 +214,7 @@ def test_raw_octets_pass_unchanged(run: Run, serve: Serve) -> None:
     assert done.out == octets
 
 
-def test_lines(run: Run, serve: Serve) -> None:
+def test_each_line_of_the_input_is_a_message(run: Run, serve: Serve) -> None:
     text = b"".join(b"%d\n" % number for number in range(20_000)) + b"and one without an end"
     done = run("connect", serve("echo", "--framing", "line").address, input=text)
     assert done.code == 0
@@ -237,7 +237,7 @@ def test_eof_is_one_message(run: Run, serve: Serve) -> None:
     assert run("connect", server.address, "-f", "eof", input=b"all\nof it").out == b"ALL\nOF IT"
 
 
-def test_hexadecimal_lines(run: Run, serve: Serve) -> None:
+def test_each_line_of_hexadecimal_input_is_a_message(run: Run, serve: Serve) -> None:
     server = serve("echo", "--framing", "u8")
     assert run("connect", server.address, "-f", "u8", "--hex", input=b"00ff\n\n0a 0a\n").text == "00 ff\n\n0a 0a\n"
 
@@ -707,7 +707,7 @@ def test_a_framing_that_is_none(run: Run, tmp_path: Path, command: str, text: st
 # -- failing ----------------------------------------------------------------------------------------------
 
 
-def test_refused(run: Run) -> None:
+def test_a_refused_connection_exits_with_3_and_a_hint(run: Run) -> None:
     with socket.socket() as bound:  # nobody else's, and not passive
         bound.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -716,7 +716,7 @@ def test_refused(run: Run) -> None:
     assert done.err.startswith(f"fourtuple: cannot connect to {address}: refused\nThe host is up")
 
 
-def test_unanswered(run: Run) -> None:
+def test_an_unanswered_connect_exits_with_4_and_a_hint(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0), backlog=0) as passive, socket.socket() as only:
         only.connect(passive.getsockname())  # the queue is full now, and further SYNs are dropped
         address = f"127.0.0.1:{passive.getsockname()[1]}"

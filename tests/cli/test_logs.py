@@ -36,7 +36,7 @@ def test_json_lines_from_listening_to_drained(tmp_path: Path) -> None:
     assert (told[2]["octets_in"], told[2]["messages_out"], told[2]["side"]) == (5, 1, "peer")
 
 
-def test_pcap(serve: Serve, tmp_path: Path) -> None:
+def test_pcap_has_the_octets_of_both_directions(serve: Serve, tmp_path: Path) -> None:
     file = tmp_path / "x.pcap"
     server = serve("echo", "--framing", "line", "--pcap", str(file))
     with server.connect() as sock:

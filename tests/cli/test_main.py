@@ -19,7 +19,7 @@ from fourtuple.cli.main import _SUBCOMMANDS, cli
 from fourtuple.cli.speed import loop
 
 
-def test_version(run: Run) -> None:
+def test_version_tells_python_loop_and_readiness(run: Run) -> None:
     done = run("--version")
     assert done.code == 0
     assert done.text.startswith(
@@ -70,7 +70,7 @@ def test_required_c_that_is_missing_is_one_line(arguments: tuple[str, ...]) -> N
     assert done.stderr == f"fourtuple: FOURTUPLE_C=require, and the C for turn {missing}\n"
 
 
-def test_help(run: Run) -> None:
+def test_every_command_has_help(run: Run) -> None:
     for arguments in (
         (),
         ("serve",),
@@ -94,7 +94,7 @@ def test_the_list_of_commands(run: Run) -> None:
         assert isinstance(cli.get_command(click.Context(cli), name), click.Command)
 
 
-def test_framings(run: Run) -> None:
+def test_framings_lists_the_text_forms(run: Run) -> None:
     lines = run("framings").text.splitlines()
     assert any(line.startswith("fixed:SIZE ") for line in lines)
     assert any(line.startswith("raw ") for line in lines)

@@ -42,7 +42,7 @@ BUSY = Snapshot(
 )
 
 
-def test_settings() -> None:
+def test_the_kernels_settings_tell_which_ports_are_ephemeral() -> None:
     read = portuse.read_settings("32768\t60999", "8080,9000-9010", "80")
     assert (read.first, read.last, read.unprivileged) == (32768, 60999, 80)
     assert read.available == 28_232
@@ -62,7 +62,7 @@ def test_what_runs_out_is_the_range_towards_one_peer() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_the_screen(width: int) -> None:
+def test_the_screen_fits_its_width(width: int) -> None:
     parts = [
         screen(part, width) if isinstance(part, Table) else part + "\n"
         for part in use_screen(uses(BUSY, SETTINGS), SETTINGS, None)
@@ -121,7 +121,7 @@ def test_a_port_that_is_only_bound_is_not_called_free(run: Run) -> None:
     assert (told[0]["free"], told[0]["bound"]) == (False, True)
 
 
-def test_a_range(run: Run) -> None:
+def test_several_ports_are_a_table(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = port_of(listener)
         done = run("ports", f"{port},1", "https")
@@ -170,7 +170,7 @@ def test_too_few_free_ports_are_a_failure() -> None:
         (["--free", "3", "80"], "--free looks for ports itself"),
     ],
 )
-def test_usage_errors(run: Run, arguments: list[str], says: str) -> None:
+def test_what_is_no_port_is_refused_with_a_hint(run: Run, arguments: list[str], says: str) -> None:
     done = run("ports", *arguments)
     assert (done.code, done.text) == (2, "")
     assert says in " ".join(done.err.split())

@@ -60,12 +60,12 @@ SCREENS = {
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_the_screen(name: str) -> None:
+def test_each_verdict_has_its_screen(name: str) -> None:
     found = SCREENS[name]
     same_text(f"probe-{name}", "\n".join(lines(found, verdict(found, NOW), NOW)) + "\n")
 
 
-def test_several() -> None:
+def test_several_probes_are_a_line_each_and_a_summary() -> None:
     founds = [SCREENS["silent"], Found(address="198.51.100.9:443", attempts=(SIX,), timeout=5), SCREENS["silent"]]
     judged = [verdict(found, NOW) for found in founds]
     told = [short_line(number, *each) for number, each in enumerate(zip(founds, judged, strict=True), 1)]
@@ -73,14 +73,14 @@ def test_several() -> None:
     same_text("probe-several", "\n".join(told) + "\n")
 
 
-def test_the_bars() -> None:
+def test_bars_follow_the_seconds_and_show_failures() -> None:
     assert bars([0.001, 0.008, None, 0.004]) == "▂█x▅"
     assert bars([None, None]) == "xx"
     assert bars([]) == ""
     assert bars([0.0]) == "▁"
 
 
-def test_reached(run: Run) -> None:
+def test_a_peer_that_speaks_is_answered(run: Run) -> None:
     with targets.server(targets.greets) as address:
         done = run("probe", address, "--wait", "20")
     assert (done.code, done.err) == (0, "")
@@ -89,7 +89,7 @@ def test_reached(run: Run) -> None:
     assert "answered: connected, and the peer speaks (certain)" in done.text
 
 
-def test_exit_codes(run: Run) -> None:
+def test_the_exit_code_follows_the_verdict(run: Run) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         done = run("probe", f"127.0.0.1:{port_of(bound)}")
@@ -104,7 +104,7 @@ def test_exit_codes(run: Run) -> None:
     assert run("probe", "127.0.0.1:1", "--framing", "fixed:2", "--send", "abc").code == 2
 
 
-def test_json(run: Run) -> None:
+def test_json_has_the_verdict_and_what_was_heard(run: Run) -> None:
     with targets.server(targets.echoes) as address:
         done = run("probe", address, "--framing", "line", "--send", "hello", "--wait", "20", "--json")
     found = json.loads(done.out)
@@ -114,7 +114,7 @@ def test_json(run: Run) -> None:
     assert found["attempts"][0]["connected"] is True
 
 
-def test_counting(run: Run) -> None:
+def test_count_repeats_the_probe(run: Run) -> None:
     with targets.server(targets.greets) as address:
         done = run("probe", address, "--wait", "20", "--count", "3", "--interval", "0.01")
         streamed = run("probe", address, "--wait", "20", "--count", "2", "--interval", "0.01", "--json")
@@ -142,7 +142,7 @@ def test_watching_tells_when_it_is_back() -> None:
     assert "answered: " in second
 
 
-def test_tls(run: Run) -> None:
+def test_a_peer_without_tls_is_told_as_such(run: Run) -> None:
     with targets.server(targets.answers_plainly) as address:
         done = run("probe", address, "--tls", "--timeout", "20")
     assert done.code == 3

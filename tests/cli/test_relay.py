@@ -595,7 +595,7 @@ def test_a_recording_is_played_as_the_server_and_as_the_client(relay: Serve, ser
         (("127.0.0.1:0", "127.0.0.1:1", "-f", "lime"), "did you mean line?"),
     ],
 )
-def test_mistakes(run: Run, edit: str, arguments: tuple[str, ...], said: str) -> None:
+def test_mistakes_in_arguments_are_refused(run: Run, edit: str, arguments: tuple[str, ...], said: str) -> None:
     done = run("relay", *arguments)
     assert done.code == 2
     assert said in done.err

@@ -176,7 +176,7 @@ def test_a_backlog_that_the_kernel_clamps(serve: Serve) -> None:
     ]
 
 
-def test_several_addresses(serve: Serve, tmp_path: Path) -> None:
+def test_a_tcp_and_a_unix_address_are_served_together(serve: Serve, tmp_path: Path) -> None:
     path = tmp_path / "socket"
     server = serve("upper", "--bind", "127.0.0.1:0", "--bind", f"unix:{path}", listeners=2)
     assert server.addresses[1] == f"unix:{path}"
@@ -221,7 +221,7 @@ def test_a_stream_sink(serve: Serve) -> None:
     assert ", in 9000 octets, out 0 octets, " in server.line_with("closed")
 
 
-def test_hexdump(serve: Serve) -> None:
+def test_hexdump_shows_octets_of_both_directions_escaped(serve: Serve) -> None:
     server = serve("sixteen", "--hexdump")
     server.ask(b"Hi there,\x1b[2J!!!")
     text = "\n".join(server.line() for _ in range(6))
@@ -294,11 +294,11 @@ def test_a_peer_forges_no_line(serve: Serve, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["nested", "portable"])
-def test_readiness(serve: Serve, how: str) -> None:
+def test_readiness_is_chosen_by_a_flag(serve: Serve, how: str) -> None:
     assert serve("echo", "--readiness", how).ask(b"hello") == b"hello"
 
 
-def test_uvloop(serve: Serve, require_package: Any) -> None:
+def test_uvloop_is_chosen_by_a_flag(serve: Serve, require_package: Any) -> None:
     require_package("uvloop")
     server = serve("echo", "--loop", "uvloop")
     assert server.ask(b"hello") == b"hello"
@@ -404,7 +404,7 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
         (["echo", "--low-water", "1m"], "it must be below high_water"),
     ],
 )
-def test_usage(run: Run, arguments: list[str], what: str) -> None:
+def test_arguments_that_cannot_work_are_refused(run: Run, arguments: list[str], what: str) -> None:
     done = run("serve", *arguments)
     assert done.code == 2
     assert what in " ".join(done.err.split())

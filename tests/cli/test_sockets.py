@@ -32,7 +32,7 @@ WIDTHS = (80, 200)
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("colours", [True, False], ids=["colours", "NO_COLOR"])
-def test_the_screen(width: int, colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_screen_fits_its_width(width: int, colours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sockets_show, "is_terminal", lambda _file: True)
     same_screen(f"sockets-{width}{'' if colours else '-no-color'}", list(tables_of(SAMPLE)), width, colours=colours)
 
@@ -65,7 +65,7 @@ def test_options_are_short_for_a_filter(
     assert expression(text, values, flags) == whole
 
 
-def test_a_port(run: Run) -> None:
+def test_a_port_shows_its_listener_and_both_ends_of_a_connection(run: Run) -> None:
     with ExitStack() as stack:
         pair = Pair(stack)
         done = run("sockets", "--port", str(pair.port))
@@ -116,7 +116,7 @@ def test_nothing_is_like_that(run: Run) -> None:
 # -- for programs -----------------------------------------------------------------------------------------
 
 
-def test_json(run: Run) -> None:
+def test_json_has_every_socket_and_its_queues(run: Run) -> None:
     with ExitStack() as stack:
         pair = Pair(stack)
         pair.here.sendall(b"hello")
@@ -144,7 +144,7 @@ def test_a_stream_of_json(run: Run) -> None:
     assert frames[0]["time"] <= frames[1]["time"] <= frames[2]["time"]
 
 
-def test_csv(run: Run) -> None:
+def test_csv_has_a_row_for_each_socket(run: Run) -> None:
     with ExitStack() as stack:
         pair = Pair(stack)
         done = run("sockets", "--port", str(pair.port), "--csv")
@@ -164,7 +164,7 @@ def test_a_name_that_somebody_chose_is_escaped_in_csv(run: Run) -> None:
     assert row["local"] == r"@forged\nline\x1b[2J"
 
 
-def test_groups(run: Run) -> None:
+def test_group_counts_sockets_by_a_field(run: Run) -> None:
     with ExitStack() as stack:
         pair = Pair(stack)
         done = run("sockets", "--port", str(pair.port), "--group", "state")
@@ -175,7 +175,7 @@ def test_groups(run: Run) -> None:
     assert least.split()[:2] == ["listen", "1"]
 
 
-def test_explanations(run: Run) -> None:
+def test_explain_says_what_a_full_queue_means(run: Run) -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         stack.enter_context(socket.create_connection(listener.getsockname()))
@@ -188,14 +188,14 @@ def test_explanations(run: Run) -> None:
     assert all(len(line) <= 100 for line in done.text.splitlines() if line.startswith("    "))
 
 
-def test_by_proc(run: Run) -> None:
+def test_proc_as_the_source_says_what_it_lacks(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         done = run("sockets", "--port", str(port_of(listener)), "--source", "proc")
     assert "unknown" in done.text.splitlines()[2]
     assert "Read by /proc (as you asked): no TCP_INFO" in done.text
 
 
-def test_unix(run: Run, tmp_path: Path) -> None:
+def test_unix_sockets_are_found_by_their_path(run: Run, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "sock"))
         listener.listen(5)

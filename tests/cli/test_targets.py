@@ -50,7 +50,7 @@ def test_every_built_in_service_can_be_served(serve: Serve, name: str) -> None:
     assert serve(name).stop().code == 0
 
 
-def test_another_framing(serve: Serve) -> None:
+def test_framing_replaces_the_one_of_a_target(serve: Serve) -> None:
     assert serve("echo", "--framing", "u16").ask(b"\0\2hi") == b"\0\2hi"
 
 

@@ -51,7 +51,7 @@ ALL = parse_filter("")
 
 
 @pytest.mark.parametrize("width", [80, 200])
-def test_the_screen(width: int) -> None:
+def test_the_screen_fits_its_width(width: int) -> None:
     history = History()
     view = view_of(ALL, (), 0, 20)
     history.add(view.rows, view.total, Counters(overflows=0, retransmitted=10), 100.0)
@@ -74,7 +74,7 @@ def test_the_page_of_one_socket() -> None:
     same_text("top-page", "\n".join(top_rows.page(later, track, history.rates_of(later), Counters(), 80)) + "\n")
 
 
-def test_rates() -> None:
+def test_rates_are_differences_between_two_looks() -> None:
     history = History()
     busy = next(each for each in SAMPLE.connections if each.send_queue)
     assert busy.info is not None

@@ -35,7 +35,7 @@ def reasons(clients: Clients) -> list[str]:
 # -- 1: fates ---------------------------------------------------------------------------------------------
 
 
-def test_a_reply(clients: Clients, peer: Peer) -> None:
+def test_the_first_request_connects_and_returns_its_reply(clients: Clients, peer: Peer) -> None:
     client = clients(peer)
     assert client.state == "new"
     asking = clients.begin(client.request, b"one")
@@ -223,7 +223,7 @@ def test_the_state_tells_how_long_it_waits(clients: Clients, peer: Peer) -> None
     assert isinstance(client.health.error, ConnectRefused)
 
 
-def test_wait_ready(clients: Clients, peer: Peer) -> None:
+def test_wait_ready_connects_or_raises_at_its_deadline(clients: Clients, peer: Peer) -> None:
     client = clients(peer)
     client.wait_ready(SECONDS)
     assert client.state == "ready"
@@ -235,7 +235,7 @@ def test_wait_ready(clients: Clients, peer: Peer) -> None:
     assert isinstance(caught.value.__cause__, ConnectRefused)
 
 
-def test_fail_fast(clients: Clients, peer: Peer) -> None:
+def test_with_fail_fast_a_request_does_not_wait_for_the_next_attempt(clients: Clients, peer: Peer) -> None:
     peer.stop()
     client = clients(peer, pool=Pool(fail_fast=True), retries=Retries(delay=60.0, max_delay=60.0))
     for _ in range(2):  # the attempt that fails, and the wait for the next
@@ -428,7 +428,7 @@ def test_requests_are_pipelined(clients: Clients, peer: Peer) -> None:
     assert client.statistics.connects == 1
 
 
-def test_max_requests(clients: Clients, peer: Peer) -> None:
+def test_after_max_requests_a_connection_is_replaced(clients: Clients, peer: Peer) -> None:
     client = clients(peer, pool=Pool(max_requests=2))
     for round_ in range(2):
         line = None

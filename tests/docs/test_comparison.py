@@ -106,7 +106,7 @@ def test_the_standard_library() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_anyio() -> None:
+def test_the_column_of_anyio_is_true() -> None:
     column = of("anyio", "anyio")
     import anyio
     from anyio.abc import SocketListener
@@ -132,7 +132,7 @@ def test_anyio() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_twisted() -> None:
+def test_the_column_of_twisted_is_true() -> None:
     column = of("Twisted", "twisted")
     from twisted.application.internet import ClientService
     from twisted.internet.tcp import Port
@@ -164,7 +164,7 @@ def test_twisted() -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_easynetwork() -> None:
+def test_the_column_of_easynetwork_is_true() -> None:
     column = of("EasyNetwork", "easynetwork")
     from easynetwork import serializers, servers
     from easynetwork.lowlevel.constants import DEFAULT_SERIALIZER_LIMIT

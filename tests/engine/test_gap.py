@@ -167,7 +167,7 @@ def test_a_connection_that_is_held_to_a_rate(run_async: Any, readiness: str) -> 
 
 
 @pytest.mark.parametrize("blocking", [False, True], ids=["async", "blocking"])
-def test_conversations(run_async: Any, readiness: str, blocking: bool) -> None:
+def test_a_gap_ends_the_messages_of_a_conversation(run_async: Any, readiness: str, blocking: bool) -> None:
     service = Service(GAP)
     if blocking:
 

@@ -22,7 +22,7 @@ every_framing = pytest.mark.parametrize("text", sorted(KNOWN))
 
 
 @every_framing
-def test_known_octets(text: str) -> None:
+def test_known_octets_keep_the_contract(text: str) -> None:
     check_framing(parse_framing(text), KNOWN[text])
 
 
@@ -41,5 +41,5 @@ def test_every_way_of_cutting(text: str, data: st.DataObject) -> None:
 
 
 @every_framing
-def test_chance(text: str) -> None:
+def test_random_octets_keep_the_contract(text: str) -> None:
     fuzz(parse_framing(text), [vector.octets for vector in KNOWN[text]], CASES)

@@ -266,7 +266,7 @@ def test_a_mapping_of_ones_own() -> None:
     assert isinstance(drive(framing, [b"\0\1x"]).messages[0], Unmapped)
 
 
-def test_msgspec(require_package: Any) -> None:
+def test_msgspec_types_map_and_name_what_does_not(require_package: Any) -> None:
     msgspec = require_package("msgspec")
     typed = Mapped(u16(), msgspec_mapping(tuple[int, str]))
     check_framing(typed, [(b'\0\x07[1,"a"]', [(1, "a")])], text=False)

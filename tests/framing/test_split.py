@@ -52,7 +52,7 @@ def test_the_same_calls_come_to_the_same(text: str, made: list[Call]) -> None:
 
 
 @every_framing
-def test_chance(text: str) -> None:
+def test_random_conversations_are_the_same_in_c_and_python(text: str) -> None:
     framing = parse_framing(text)
     for case in range(30):
         compare(framing, conversation(framing, random.Random(case)))
@@ -320,7 +320,7 @@ def test_rare_options_and_numbers_without_end_are_left_to_python(text: str) -> N
 
 
 @every_framing
-def test_nothing_leaks(text: str) -> None:
+def test_conversations_in_c_leak_no_memory(text: str) -> None:
     """Broken and whole conversations many times over: the number of blocks in use stays where it was."""
     framing = parse_framing(text)
     scripts = [conversation(framing, random.Random(case)) for case in range(3)]

@@ -119,7 +119,9 @@ every_kind = pytest.mark.parametrize("kind", ["inline", "awaited", "conversation
 
 @every_kind
 @pytest.mark.parametrize("name", DECODING)
-def test_what_decodes(run_async: Any, readiness: str, kind: str, name: str) -> None:
+def test_a_mistake_in_a_decoder_ends_its_connection_and_is_named(
+    run_async: Any, readiness: str, kind: str, name: str
+) -> None:
     framing, told = DECODING[name]
 
     async def main() -> None:
@@ -139,7 +141,9 @@ def test_what_decodes(run_async: Any, readiness: str, kind: str, name: str) -> N
 
 @every_kind
 @pytest.mark.parametrize("name", ENCODING)
-def test_what_encodes(run_async: Any, readiness: str, kind: str, name: str) -> None:
+def test_a_mistake_in_an_encoder_ends_its_connection_and_is_named(
+    run_async: Any, readiness: str, kind: str, name: str
+) -> None:
     framing, told = ENCODING[name]
 
     async def main() -> None:

@@ -141,7 +141,7 @@ def test_a_refusal_is_an_error_with_the_kernels_number(kind: int) -> None:
 
 
 @little_endian
-def test_unix_sockets() -> None:
+def test_unix_sockets_have_path_queue_and_peer() -> None:
     unread = unixdiag.decode(memoryview(answers.UNIX_UNREAD))
     waiting = unixdiag.decode(memoryview(answers.UNIX_LISTENER))
     assert unread is not None
@@ -194,7 +194,7 @@ def test_a_shared_port_is_counted() -> None:
     assert [each.sharing for each in found if isinstance(each, PassiveSocket)] == [2, 2, 1]
 
 
-def test_counters() -> None:
+def test_counters_of_the_kernel_are_found_by_name() -> None:
     netstat = "TcpExt: ListenOverflows ListenDrops\nTcpExt: 3 5\nIpExt: InOctets\nIpExt: 1\n"
     found = proctables.counters(netstat, "Tcp: RetransSegs\nTcp: 9\n")
     assert (found.overflows, found.drops, found.retransmitted, found.syn_cookies) == (3, 5, 9, None)

@@ -171,7 +171,7 @@ def test_what_was_never_measured_is_unknown() -> None:
     assert known == pytest.approx([20e-6, 0.25, 59378.676, 59378.676, 59378.676])
 
 
-def test_order() -> None:
+def test_sockets_are_ordered_by_fields_unknown_values_last() -> None:
     assert ordered([ENDED, BUSY, LISTENER]) == [LISTENER, BUSY, ENDED]
     assert ordered(ALL, ["-rtt"]) == [BUSY, LISTENER, ENDED]  # what the kernel does not say comes last
     assert ordered(ALL, ["peer"]) == [BUSY, ENDED, LISTENER]
@@ -180,7 +180,7 @@ def test_order() -> None:
         ordered(ALL, ["rt"])
 
 
-def test_groups() -> None:
+def test_groups_count_sockets_and_sum_their_queues() -> None:
     nginx, nobody = grouped(ALL, "program")
     assert (nginx.value, nginx.count, nginx.peers, nginx.receive_queue) == ("nginx", 2, 1, 3000)
     assert nginx.states == (("established", 1), ("listen", 1))

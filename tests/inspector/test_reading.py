@@ -132,7 +132,7 @@ def test_names_that_are_not_known_are_numbers() -> None:
     assert cgroup_paths({0}) == {}
 
 
-def test_routes() -> None:
+def test_the_route_of_an_address_is_the_kernels() -> None:
     own = route_to("127.0.0.1")
     assert own is not None
     assert (own.here, own.interface, own.gateway) == (True, "lo", None)

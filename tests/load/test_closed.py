@@ -82,7 +82,7 @@ def test_large_messages_both_ways_at_once(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_phases(run_async: RunAsync) -> None:
+def test_rows_have_their_phases_in_order(run_async: RunAsync) -> None:
     async def main() -> None:
         rows = []
         async with serving(echo("line")) as (server, _):
@@ -251,7 +251,7 @@ def test_greetings_and_replies_of_several_messages(run_async: RunAsync) -> None:
 
 
 @pytest.mark.parametrize("close", ["fin", "reset"])
-def test_churn(run_async: RunAsync, close: str) -> None:
+def test_churn_replaces_connections_by_fin_or_reset(run_async: RunAsync, close: str) -> None:
     async def main() -> None:
         async with serving(echo("line")) as (server, seen):
             options = load(requests=60, connections=2, churn=3, close=close, expect="same")
@@ -267,7 +267,7 @@ def test_churn(run_async: RunAsync, close: str) -> None:
     run_async(main())
 
 
-def test_connecting_alone(run_async: RunAsync) -> None:
+def test_churn_of_0_connects_without_requests(run_async: RunAsync) -> None:
     async def main() -> None:
         rows = []
         async with serving(echo("line")) as (server, seen):
@@ -286,7 +286,7 @@ def test_connecting_alone(run_async: RunAsync) -> None:
 # -- what fails -------------------------------------------------------------------------------------------
 
 
-def test_nothing_listens(run_async: RunAsync, closed_port: str) -> None:
+def test_where_nothing_listens_the_load_raises_the_error_of_connect(run_async: RunAsync, closed_port: str) -> None:
     async def main() -> None:
         with pytest.raises(ConnectRefused):
             await bench(closed_port, "line", load())
@@ -397,7 +397,7 @@ def test_more_connections_than_descriptors(run_async: RunAsync, monkeypatch: pyt
 # -- TLS, PROXY, Unix sockets -----------------------------------------------------------------------------
 
 
-def test_tls(run_async: RunAsync, tmp_path: Path) -> None:
+def test_a_load_over_tls_checks_the_certificate(run_async: RunAsync, tmp_path: Path) -> None:
     files = Files(tmp_path)
 
     async def main() -> None:
@@ -416,7 +416,7 @@ def test_tls(run_async: RunAsync, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_proxy_headers(run_async: RunAsync, version: int) -> None:
+def test_each_connection_begins_with_a_proxy_header(run_async: RunAsync, version: int) -> None:
     async def main() -> None:
         async with serving(echo("line"), proxy=Proxy(protocol="required")) as (server, seen):
             options = load(requests=10, connections=2, expect="same")
@@ -427,7 +427,7 @@ def test_proxy_headers(run_async: RunAsync, version: int) -> None:
     run_async(main())
 
 
-def test_unix_sockets(run_async: RunAsync, tmp_path: Path) -> None:
+def test_a_load_connects_to_a_unix_socket(run_async: RunAsync, tmp_path: Path) -> None:
     async def main() -> None:
         async with serving(echo("line"), "nested", f"unix:{tmp_path}/s") as (server, _):
             options = load(requests=100, connections=10, churn=2, expect="same")

@@ -277,7 +277,7 @@ def test_a_rate_that_cannot_be_kept_is_said(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_without_replies(run_async: RunAsync) -> None:
+def test_requests_without_replies_keep_their_rate(run_async: RunAsync) -> None:
     """Syslog and the like: requests at their rate, or as fast as the peer takes them."""
 
     async def main() -> None:

@@ -23,7 +23,7 @@ VALUES = {"n": 26, "connection": 3, "turn": 7, "process": 1}
         (b"100% {{sure}} \xff\x00", b"100% {sure} \xff\x00"),
     ],
 )
-def test_templates(template: bytes, filled: bytes) -> None:
+def test_a_template_is_filled_with_the_values_of_its_request(template: bytes, filled: bytes) -> None:
     assert Template.parse(template).fill(VALUES) == filled
 
 
@@ -96,7 +96,7 @@ def test_payloads_that_cannot_be_sent(framing: str, load: Load, given: dict[str,
         ("size:3", b"abc", b"abcd"),
     ],
 )
-def test_expectations(text: str, right: bytes, wrong: bytes) -> None:
+def test_an_expectation_tells_right_from_wrong_replies(text: str, right: bytes, wrong: bytes) -> None:
     check = expectation(text).check
     assert check is not None
     assert check(right, None)

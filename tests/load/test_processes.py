@@ -41,7 +41,7 @@ def test_an_open_loop_is_shared(run_async: RunAsync) -> None:
     run_async(main())
 
 
-def test_stop(run_async: RunAsync) -> None:
+def test_a_stop_ends_all_processes_with_their_results(run_async: RunAsync) -> None:
     async def main() -> None:
         async with serving(echo("line")) as (server, _):
             run = Run(str(server.address), "line", Load(processes=2, connections=2, duration=600, interval=0.02))

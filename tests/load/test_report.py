@@ -116,7 +116,7 @@ def test_the_page_stands_alone() -> None:
     assert len(text) < 400_000
 
 
-def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(OptionError, match=r"pip install 'fourtuple\[report\]'"):
         check()

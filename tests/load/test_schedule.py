@@ -17,7 +17,7 @@ SCHEDULES = st.builds(
 )
 
 
-def test_evenly() -> None:
+def test_an_even_schedule_divides_the_second() -> None:
     schedule = Schedule(4)
     assert [schedule.at(number) for number in range(5)] == [0, SECOND // 4, SECOND // 2, 3 * SECOND // 4, SECOND]
     assert schedule.before(SECOND) == 4

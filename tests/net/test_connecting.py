@@ -116,14 +116,14 @@ def inet(*sockets: socket.socket) -> list[tuple[int, Any]]:
 # -- it works ---------------------------------------------------------------------------------------------
 
 
-def test_connected(listener: socket.socket) -> None:
+def test_a_connection_has_its_name_and_does_not_block(listener: socket.socket) -> None:
     connected = connect(text(listener))
     with connected.socket as sock, listener.accept()[0]:
         assert connected.name == FourTuple(*sock.getsockname(), *listener.getsockname())
         assert not sock.getblocking()
 
 
-def test_ipv6() -> None:
+def test_an_ipv6_address_in_brackets_is_connected_to() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6")
     with socket.create_server(("::1", 0), family=socket.AF_INET6) as listener:
@@ -154,7 +154,7 @@ def test_an_option_the_kernel_refuses_is_named(listener: socket.socket) -> None:
 # -- every way to fail ------------------------------------------------------------------------------------
 
 
-def test_refused(refusing: socket.socket) -> None:
+def test_a_refused_connection_is_named_with_its_address(refusing: socket.socket) -> None:
     with pytest.raises(ConnectRefused) as caught:
         connect(text(refusing))
     error = caught.value
@@ -163,7 +163,7 @@ def test_refused(refusing: socket.socket) -> None:
     assert isinstance(error, ConnectionRefusedError)
 
 
-def test_unanswered(silent: socket.socket) -> None:
+def test_an_unanswered_connect_ends_at_its_timeout(silent: socket.socket) -> None:
     with pytest.raises(ConnectTimeout) as caught:
         connect(text(silent), timeout=0.05)
     assert str(caught.value) == f"cannot connect to {text(silent)}: no answer in time (waited 0.05 s)"
@@ -338,7 +338,7 @@ def unix(request: pytest.FixtureRequest, keep: ExitStack, tmp_path: Path) -> tup
     return f"unix:@{path}", sock
 
 
-def test_unix(unix: tuple[str, socket.socket]) -> None:
+def test_a_unix_connection_is_named_by_path_pid_and_uid(unix: tuple[str, socket.socket]) -> None:
     address, listener = unix
     listener.listen()
     connected = connect(address)
@@ -346,7 +346,7 @@ def test_unix(unix: tuple[str, socket.socket]) -> None:
         assert connected.name == UnixName(address.removeprefix("unix:"), os.getpid(), os.getuid())
 
 
-def test_unix_refused(unix: tuple[str, socket.socket]) -> None:
+def test_a_unix_socket_without_a_listener_is_refused(unix: tuple[str, socket.socket]) -> None:
     address, listener = unix
     listener.close()
     with pytest.raises(ConnectRefused, match=f"cannot connect to {address}: refused .*no socket listens at"):
@@ -434,7 +434,7 @@ def in_own_network(require_program: Callable[[str], str]) -> Callable[..., str]:
     return in_own_network
 
 
-def test_network_unreachable(in_own_network: Callable[..., str]) -> None:
+def test_an_unreachable_network_is_named(in_own_network: Callable[..., str]) -> None:
     assert in_own_network("", "192.0.2.1:9") == (
         f"{NetworkUnreachable.__name__}: cannot connect to 192.0.2.1:9: network unreachable"
     )
@@ -585,7 +585,7 @@ def test_giving_up_in_between_closes_everything(silent: socket.socket) -> None:
 # -- again ------------------------------------------------------------------------------------------------
 
 
-def test_pauses() -> None:
+def test_pauses_grow_up_to_a_bound_with_jitter() -> None:
     assert list(pauses(Reconnect())) == [None]
     assert list(pauses(Reconnect(attempts=4, delay=1.0, max_delay=3.0, jitter=0.0))) == [1.0, 2.0, 3.0, None]
     for _ in range(20):

@@ -83,7 +83,7 @@ def test_defer_accept_waits_for_a_first_octet() -> None:
             assert accepted.recv(1) == b"x"
 
 
-def test_an_interface() -> None:
+def test_a_listener_is_bound_to_an_interface() -> None:
     (listener,) = open_listeners(Address("127.0.0.1", 0), Sockets(interface="lo"))
     with listener:
         assert text(listener.getsockopt(SOL, socket.SO_BINDTODEVICE, 16)) == b"lo"

@@ -61,7 +61,7 @@ def test_less_than_any_kernel_returns() -> None:
         TcpInfo.decode(bytes(103))
 
 
-def test_not_tcp() -> None:
+def test_a_socket_without_tcp_has_no_tcp_info() -> None:
     one, other = socket.socketpair()
     with one, other, pytest.raises(OSError, match="not supported"):
         TcpInfo.of(one)

@@ -115,7 +115,7 @@ def captured(path: Path, *ends: Reason) -> Path:
     return path
 
 
-def test_ends(tmp_path: Path) -> None:
+def test_each_end_has_its_segments(tmp_path: Path) -> None:
     def flags(reason: Reason) -> list[tuple[str, int]]:
         found = packets(captured(tmp_path / "x", reason))
         return [("peer" if each.source == "192.0.2.7:40000" else "us", each.flags) for each in found][7:]

@@ -25,7 +25,7 @@ from operations.support import ask, conversation, operated
 from rig import Peer, until
 
 
-def test_status(run_async: Any, tmp_path: Path) -> None:
+def test_status_has_the_state_and_the_counters(run_async: Any, tmp_path: Path) -> None:
     async def main() -> None:
         async with operated(tmp_path) as world:
             await conversation(world.server, b"a", b"b")

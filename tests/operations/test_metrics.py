@@ -331,7 +331,7 @@ def test_a_server_that_has_not_started(run_async: Any) -> None:
     run_async(main())
 
 
-def test_durations(run_async: Any) -> None:
+def test_durations_are_counted_in_buckets(run_async: Any) -> None:
     meter = Meter("echo")
     statistics = Statistics(0, 0, 0, 0, 0, 0, 0)
     for seconds in (0.001, 5.0, 100_000.0):

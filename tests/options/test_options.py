@@ -68,7 +68,9 @@ def test_defaults_survive_a_round_through_text(family: type[Options]) -> None:
         (Reconnect, "jitter", 1.5, "jitter: 1.5 given, it is a share, at most 1"),
     ],
 )
-def test_impossible_values(family: type[Options], name: str, value: Any, text: str) -> None:
+def test_impossible_values_are_refused_with_what_is_needed(
+    family: type[Options], name: str, value: Any, text: str
+) -> None:
     with pytest.raises(OptionError) as caught:
         family(**{name: value})
     assert str(caught.value) == text
@@ -116,7 +118,7 @@ def test_whole_numbers_are_seconds_too() -> None:
         ("congestion", "none", None),
     ],
 )
-def test_convert(name: str, text: str, value: Any) -> None:
+def test_a_text_becomes_the_value_of_its_option(name: str, text: str, value: Any) -> None:
     assert named(name).convert(text) == value
 
 
@@ -139,12 +141,12 @@ def test_not_to_be_converted(name: str, text: str, expected: str) -> None:
     ("text", "size"),
     [("0", 0), ("65536", 65536), ("64k", 65536), ("64KiB", 65536), ("1 m", 1 << 20), ("2g", 2 << 30), ("3kb", 3072)],
 )
-def test_sizes(text: str, size: int) -> None:
+def test_a_size_may_have_a_unit(text: str, size: int) -> None:
     assert parse_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "k", "-1", "1.5k", "1t", "k1", "9" * 5000])
-def test_not_sizes(text: str) -> None:
+def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(OptionError, match="as a number of octets"):
         parse_size(text)
 

@@ -126,7 +126,9 @@ SERVER: list[tuple[str, Any, str]] = [
 
 @pytest.mark.parametrize(("name", "value", "needed"), SERVER)
 @pytest.mark.parametrize("make", [Server, run, lambda *a, **o: serve_in_thread(*a, **o).__enter__()])
-def test_a_server(make: Callable[..., Any], name: str, value: Any, needed: str) -> None:
+def test_a_server_refuses_options_that_cannot_work(
+    make: Callable[..., Any], name: str, value: Any, needed: str
+) -> None:
     shown = value[0] if isinstance(value, list) and value else value
     given = "" if "no such option" in needed else repr(shown)[:70]
     assert needed in refused(lambda: make(replies(), **{name: value}), name, given)
@@ -175,7 +177,7 @@ CLIENT: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "told"), CLIENT)
-def test_a_client(name: str, value: Any, told: str) -> None:
+def test_a_client_refuses_options_before_it_connects(name: str, value: Any, told: str) -> None:
     """Before anything is opened: where a connection would be refused, this is what is refused."""
     with socket.create_server(("127.0.0.1", 0)) as bound:
         address = f"127.0.0.1:{bound.getsockname()[1]}"
@@ -186,7 +188,7 @@ def test_a_client(name: str, value: Any, told: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "told"), [each for each in CLIENT if each[0] not in "timeoutlimitsdeadlinesreconnect"]
 )
-def test_a_load(name: str, value: Any, told: str) -> None:
+def test_a_load_refuses_options_that_cannot_work(name: str, value: Any, told: str) -> None:
     refused(lambda: run_load("127.0.0.1:1", "line", **{name: value}), name, told)
 
 
@@ -339,7 +341,7 @@ async def slow(message: bytes) -> bytes:
         (lambda s: s.program("cat", 5), "program", "5 given, str needed"),
     ],
 )
-def test_a_service(call: Callable[[Service], Any], name: str, told: str) -> None:
+def test_a_service_refuses_declarations_that_cannot_work(call: Callable[[Service], Any], name: str, told: str) -> None:
     service = Service("line")
     refused(lambda: call(service), name, told, ServiceError)
     assert service.handler is None
@@ -384,7 +386,7 @@ def test_a_switch_of_a_framing(kind: Any, name: str, value: Any) -> None:
         (lambda: Line([]), "line: ending is [] (list), it must be one of any, lf, crlf"),  # type: ignore[arg-type]
     ],
 )
-def test_a_framing(make: Callable[[], Any], told: str) -> None:
+def test_a_framing_refuses_arguments_that_cannot_work(make: Callable[[], Any], told: str) -> None:
     with pytest.raises(OptionError, match=re.escape(told)):
         make()
 
@@ -403,7 +405,7 @@ def test_a_framing(make: Callable[[], Any], told: str) -> None:
         ({"threshold": 5, "callback": "page"}, "callback", "'page' given, a function or None needed"),
     ],
 )
-def test_an_alarm(options: dict[str, Any], name: str, told: str) -> None:
+def test_an_alarm_refuses_options_that_cannot_work(options: dict[str, Any], name: str, told: str) -> None:
     refused(lambda: Alarm(**options), name, told)
 
 
@@ -419,7 +421,7 @@ def test_an_alarm(options: dict[str, Any], name: str, told: str) -> None:
         ({"sweep_seconds": math.inf}, "sweep_seconds"),
     ],
 )
-def test_an_engine(run_async: Any, options: dict[str, Any], name: str) -> None:
+def test_an_engine_refuses_options_that_cannot_work(run_async: Any, options: dict[str, Any], name: str) -> None:
     async def main() -> None:
         refused(lambda: Engine(**options), name, " given, ")
 

@@ -210,7 +210,7 @@ def test_a_server_elsewhere_that_perhaps_never_accepts() -> None:
 # -- TLS --------------------------------------------------------------------------------------------------
 
 
-def test_tls(ca: str) -> None:
+def test_a_peer_with_tls_is_verified_and_described(ca: str) -> None:
     with targets.server(targets.speaks_tls()) as address:
         found, judged = probed(address, tls=Tls(ca=ca), server_name="127.0.0.1")
     assert (judged.word, judged.code) == ("answered", 0)

@@ -150,7 +150,7 @@ async def asked(port: int, **options: Any) -> tuple[str, int]:
         ),
     ],
 )
-def test_haproxy(
+def test_the_header_of_haproxy_is_read(
     run_async: Any, readiness: Any, tmp_path: Path, require_program: Callable[[str], str], words: str, told: str
 ) -> None:
     program = require_program("haproxy")
@@ -223,7 +223,9 @@ def test_haproxys_health_checks_are_local(
     run_async(main())
 
 
-def test_nginx(run_async: Any, readiness: Any, tmp_path: Path, require_program: Callable[[str], str]) -> None:
+def test_the_header_of_nginx_is_read(
+    run_async: Any, readiness: Any, tmp_path: Path, require_program: Callable[[str], str]
+) -> None:
     program = require_program("nginx")
     if not NGINX_MODULE.exists():
         absent("nginx has no stream module")

@@ -332,7 +332,7 @@ def test_a_socket_of_another_process(run_async: Any, readiness: str, tmp_path: P
 # -- a server without addresses ---------------------------------------------------------------------------
 
 
-def test_without_listening(run_async: Any, readiness: str) -> None:
+def test_a_server_may_have_no_address(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(service_of("plain"), readiness, listen=False) as (server, seen):
             assert (server.listeners, server.addresses) == ((), ())

@@ -30,7 +30,7 @@ def test_without_limits_every_connection_is_accepted() -> None:
     assert door.count("192.0.2.1") == 100
 
 
-def test_per_address() -> None:
+def test_connections_of_one_address_are_counted_and_refused() -> None:
     door = admission(max_connections_per_address=2)
     assert [refused(door, "192.0.2.1") for _ in range(3)] == [None, None, "max_connections_per_address"]
     assert refused(door, "192.0.2.2") is None
@@ -41,7 +41,7 @@ def test_per_address() -> None:
     assert refusal.text == "192.0.2.1 has 2 connections, no more than 2 are allowed"
 
 
-def test_per_network() -> None:
+def test_connections_of_one_network_are_counted_and_refused() -> None:
     door = admission(max_connections_per_network=1)
     assert refused(door, "192.0.2.1") is None
     refusal = door.admit("192.0.2.254", 0)

@@ -22,7 +22,7 @@ FEW = 16
 
 
 @pytest.mark.parametrize("seed", [pytest.param(seed, marks=[pytest.mark.slow] * (seed > FEW)) for seed in SEEDS])
-def test_a_round(seed: int, readiness: str, tmp_path: Path) -> None:
+def test_a_round_of_the_storm_breaks_no_promise(seed: int, readiness: str, tmp_path: Path) -> None:
     round_ = draw(seed, readiness)
     wrong = World(round_, tmp_path).run()
     again = f"again: PYTHONPATH=tests python -m storm --seed {seed} --readiness {readiness}"

@@ -603,7 +603,7 @@ def test_encode_errors_take_nothing() -> None:
     assert stream.outbox_size == 0
 
 
-def test_watermarks() -> None:
+def test_reading_stops_at_high_water_and_resumes_at_low_water() -> None:
     stream = make("raw", high_water=100, low_water=10)
     stream.send(bytes(99))
     assert (stream.crowded, stream.wants_read) == (False, True)
@@ -687,7 +687,7 @@ def test_sending_an_unencodable_message_raises_whatever_waits() -> None:
 # -- the states of both directions ------------------------------------------------------------------------
 
 
-def test_half_close() -> None:
+def test_a_half_close_follows_what_was_sent() -> None:
     stream = make()
     stream.send(b"last")
     stream.end_writing()

@@ -51,7 +51,7 @@ def test_no_descriptor_is_opened() -> None:
 
 
 @pytest.mark.parametrize(("cut", "reads"), [(1, [1] * 6), ([4, 1], [4, 1, 1]), (None, [6])])
-def test_the_cut(cut: Any, reads: list[int]) -> None:
+def test_cut_decides_what_one_read_gets(cut: Any, reads: list[int]) -> None:
     pair = memory_pair("raw", cut=cut)
     pair.near.send(b"abcdef")
     assert [len(pair.far.receive()) for _ in reads] == reads
@@ -264,7 +264,7 @@ def test_an_end_that_was_closed_is_no_socket() -> None:
         far.info()
 
 
-def test_two_threads() -> None:
+def test_the_two_ends_may_be_in_two_threads() -> None:
     near, far = memory_pair("line", threads=True, capacity=64)
 
     def serve() -> None:
@@ -358,7 +358,7 @@ def test_async_raw_octets_would_block_and_another_framing(run_async: Any) -> Non
     run_async(main())
 
 
-def test_async_backpressure(run_async: Any) -> None:
+def test_an_async_send_waits_for_capacity(run_async: Any) -> None:
     async def main() -> None:
         pair = async_memory_pair("raw", capacity=10, limits=Limits(high_water=20, low_water=5))
         near, far = pair

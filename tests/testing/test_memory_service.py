@@ -184,7 +184,7 @@ def test_limits_refuse_it(run_async: Any) -> None:
     run_async(main())
 
 
-def test_the_wires(run_async: Any) -> None:
+def test_a_wire_is_held_and_released(run_async: Any) -> None:
     async def main() -> None:
         async with MemoryService(upper("plain")) as served:
             pair = served.connect()
@@ -219,7 +219,7 @@ def test_broadcast_and_send_soon(run_async: Any) -> None:
     run_async(main())
 
 
-def test_a_drain(run_async: Any) -> None:
+def test_a_drain_follows_the_clock_of_the_test(run_async: Any) -> None:
     async def main() -> None:
         service = upper("plain")
         service.goodbye(b"bye")

@@ -75,7 +75,7 @@ def test_latency_and_jitter(proxy: Toxic, client: BlockingConnection) -> None:
     assert time.monotonic() - began >= 0.1
 
 
-def test_bandwidth(proxy: Toxic, client: BlockingConnection) -> None:
+def test_bandwidth_delays_octets(proxy: Toxic, client: BlockingConnection) -> None:
     proxy.upstream = Toxics(bandwidth=2000)
     began = time.monotonic()
     client.send(b"x" * 300)
@@ -83,7 +83,7 @@ def test_bandwidth(proxy: Toxic, client: BlockingConnection) -> None:
     assert time.monotonic() - began >= 0.1  # all but the last piece of a hundred octets waits
 
 
-def test_slices(proxy: Toxic, client: BlockingConnection) -> None:
+def test_slices_arrive_one_by_one(proxy: Toxic, client: BlockingConnection) -> None:
     client.send(b"warm")
     assert client.receive_exactly(4, timeout=PATIENCE) == b"warm"
     proxy.downstream = Toxics(slice=1, bandwidth=200)
@@ -121,7 +121,7 @@ def test_a_silent_direction_holds_a_bounded_number_of_octets(server: Server) -> 
         assert link.pumps[True].flow.size <= 1000
 
 
-def test_reset_after(proxy: Toxic, client: BlockingConnection) -> None:
+def test_reset_after_so_many_octets(proxy: Toxic, client: BlockingConnection) -> None:
     proxy.downstream = Toxics(reset_after=6)
     client.send(b"0123456789")
     got = bytearray()
@@ -161,7 +161,7 @@ def test_half_close_after(proxy: Toxic, client: BlockingConnection) -> None:
     assert proxy.octets_down == 4
 
 
-def test_close_after(proxy: Toxic, client: BlockingConnection) -> None:
+def test_close_after_so_many_octets(proxy: Toxic, client: BlockingConnection) -> None:
     proxy.upstream = Toxics(close_after=5)
     client.send(b"0123456789")
     got = bytearray()

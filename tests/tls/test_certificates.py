@@ -43,7 +43,7 @@ def presented(context: ssl.SSLContext, name: str = "localhost") -> bytes:
     return der
 
 
-def test_one_certificate(tmp_path: Path) -> None:
+def test_a_server_with_one_certificate_presents_it(tmp_path: Path) -> None:
     certificate, key = written(tmp_path, "localhost")
     context = server_context(Tls(certificate=certificate, key=key))
     assert context.minimum_version is ssl.TLSVersion.TLSv1_2
@@ -159,7 +159,7 @@ def test_a_context_for_the_other_side() -> None:
         Certificates(ssl.create_default_context())
 
 
-def test_clients(tmp_path: Path) -> None:
+def test_a_client_verifies_unless_told_otherwise(tmp_path: Path) -> None:
     certificate, key = written(tmp_path, "client")
     ca = tmp_path / "ca.pem"
     authority().cert_pem.write_to_path(str(ca))

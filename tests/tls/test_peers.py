@@ -112,7 +112,9 @@ def test_openssl_s_client_that_does_not_trust_us(files: Files, readiness: Any, r
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_curl(files: Files, readiness: Any, require_program: Require, version: str) -> None:
+def test_curl_talks_tls_with_every_version(
+    files: Files, readiness: Any, require_program: Require, version: str
+) -> None:
     service = Service(Line("crlf"))
 
     @service.conversation

@@ -109,7 +109,9 @@ def test_the_handler_sees_what_was_agreed(run_async: Any, readiness: Any, files:
 
 
 @pytest.mark.parametrize("verify", ["auto", "optional"])
-def test_mutual_tls(run_async: Any, readiness: Any, files: Files, verify: str) -> None:
+def test_a_client_certificate_is_required_or_optional(
+    run_async: Any, readiness: Any, files: Files, verify: str
+) -> None:
     async def main() -> None:
         tls = tls_of(files, ca=files.ca, verify=verify)
         async with serving(who(), tls=tls, readiness=readiness) as (server, heard):
@@ -453,7 +455,9 @@ def half_close(port: int) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["async", "blocking"])
-def test_conversations(run_async: Any, readiness: Any, files: Files, kind: str) -> None:
+def test_a_conversation_over_tls_ends_with_close_notify(
+    run_async: Any, readiness: Any, files: Files, kind: str
+) -> None:
     service = Service(Line())
     if kind == "async":
 
