@@ -10,7 +10,7 @@
 #include "engine/_turn/turn.h"
 #include "serving/_accept/accept.h"
 
-#define STAMP 30 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
+#define STAMP 31 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
 
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
@@ -36,7 +36,7 @@ static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
 }
 
 static PyMethodDef methods[] = {
-    {"accept_many", accept_many, METH_VARARGS, NULL},
+    {"accept_one", accept_one, METH_VARARGS, NULL},
     {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
     {"poll", turn_poll, METH_VARARGS, NULL},
     {"replace_twins", turn_replace_twins, METH_O, NULL},

@@ -6,12 +6,11 @@ that is filled here.
 
 from __future__ import annotations
 
-import functools
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from fourtuple import events, fast_path
+from fourtuple import events
 from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
@@ -24,7 +23,6 @@ from fourtuple.service import ReplyHandler
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.connection_template import ConnectionTemplate
 from fourtuple.serving.core import ServerCore
-from fourtuple.serving.guarding import observer_failed
 from fourtuple.serving.policy import Refusal
 from fourtuple.serving.preamble import Preamble, refused
 from fourtuple.serving.registry import Registry
@@ -45,15 +43,12 @@ class Acceptor:
     ----------
     server
         The server's core. Its admission and preamble decide, and its registry is kept up to date.
-    observer
-        The server's observer as it was given, unguarded: the C guards its calls itself.
     on_ended
         Called when a connection has ended and has left the registry.
     """
 
-    def __init__(self, server: ServerCore, observer: events.Observer, on_ended: Callable[[], None]) -> None:
+    def __init__(self, server: ServerCore, on_ended: Callable[[], None]) -> None:
         self._server = server
-        self._observer = observer
         self._on_ended = on_ended
         self.preamble: Preamble = server.preamble
         self.admission: Admission = server.admission
@@ -67,10 +62,8 @@ class Acceptor:
         self._on_end: Callable[[Channel], None] = self.ended
 
     def accept_many(self) -> Callable[..., tuple[int, int]] | None:
-        """Return the function that accepts many fast-path connections at once for a listener; None without the C."""
-        if fast_path.turn is None or self.template is None:
-            return None
-        return functools.partial(fast_path.turn.accept_many, self.template)
+        """Return the function that accepts fast-path connections for a listener; None without the C."""
+        return None if self.template is None else self.template.accept_many
 
     def accept(self, sock: socket.socket, peer: object) -> None:
         """Take an accepted socket: name it, admit it, and start to serve it."""
@@ -202,14 +195,11 @@ class Acceptor:
         engine = self._server.engine
         if engine.fast_path and isinstance(engine.readiness, Nested):
             self.template = self._on_end = ConnectionTemplate(
-                engine,
+                self._server,
+                self.admission,
                 self.registry,
-                self.admission.policy.by_address,
-                self.admission.listeners,
-                self._observer,
-                on_deaf=functools.partial(observer_failed, self._observer),
                 on_ended=self.ended,
-                on_failed=self._not_made,
+                on_failed=self._failed,
                 on_capacity_freed=self.capacity_freed,
             )
             self.fill_template()
@@ -233,9 +223,12 @@ class Acceptor:
             if type(runner) is InlineReplies:
                 template.fill(runner, service.framing)
 
-    def _not_made(self, name: bytes, error: BaseException) -> None:
-        """Report an accepted connection that could not be made: no memory, or the framing failed to make a decoder."""
-        self.admission.told(FourTuple.unpacked(name), Refusal("failed", error_text(error)))
+    def _failed(self, whom: Channel | FourTuple | None, error: BaseException) -> None:
+        """End an accepted connection that could not begin, or report one that could not be made."""
+        if isinstance(whom, Channel):
+            whom.on_failure(error)
+        else:  # no memory, or the framing failed to make a decoder
+            self.admission.told(whom, Refusal("failed", error_text(error)))
 
     def _preamble_layer(self, channel: Channel) -> Layer | None:
         """Return the first layer of a new connection's preamble; None if it has no preamble."""

@@ -2,8 +2,8 @@
 
 Most connections of a reply service stay on the fast path from accept to close: there is no preamble, no limit for
 their address, and the handler is a plain function of the message. For these the C (``_accept/begin.c``,
-``_accept/end.c``) does what :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events and the same
-counters. Python serves all other connections, and those that leave the fast path.
+``_accept/end.c``) and this class do what :meth:`Acceptor.accept` and :meth:`Acceptor.ended` do, with the same events
+and the same counters. Python serves all other connections, and those that leave the fast path.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.engine.readiness import Nested, Swept, Watcher
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
-from fourtuple.handlers import InlineReplies, Runner
+from fourtuple.handlers import InlineReplies
+from fourtuple.service import Service
+from fourtuple.serving.admission import Admission
+from fourtuple.serving.core import ServerCore
 from fourtuple.serving.fields import TemplateFields
 from fourtuple.serving.registry import Registry
 from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
@@ -31,42 +34,48 @@ class ConnectionTemplate(TemplateFields):
     It is also the callable that a channel of this server calls when it has ended; it then calls ``on_ended``.
     """
 
-    __slots__ = ("on_ended",)
+    __slots__ = (
+        "_by_address",
+        "_engine",
+        "_listeners",
+        "_observer",
+        "_on_capacity_freed",
+        "_on_ended",
+        "_registry",
+        "_service",
+        "max_connections",
+    )
 
     def __init__(
         self,
-        engine: Engine,
+        server: ServerCore,
+        admission: Admission,
         registry: Registry,
-        by_address: dict[str, int],
-        listeners: list[Listener],
-        observer: events.Observer,
         *,
-        on_deaf: Callable[[events.Event, BaseException], None],
         on_ended: Callable[[Channel], None],
-        on_failed: Callable[[bytes, BaseException], None],
+        on_failed: Callable[[Channel | FourTuple | None, BaseException], None],
         on_capacity_freed: Callable[[], None],
     ) -> None:
-        self.engine = engine
-        self.registry = registry
-        self.by_address = by_address
-        self.listeners = listeners
-        self.observer = observer
-        #: ``on_deaf(event, error)`` reports that the observer, which is not guarded here, raised.
-        self.on_deaf = on_deaf
-        #: ``on_ended(channel)`` does the work for a channel that has ended.
-        self.on_ended: Callable[[Channel], None] = on_ended
-        #: ``on_failed(packed_name, error)`` reports that an accepted connection could not be made.
+        self._engine: Engine = server.engine
+        self._service: Service[Any, Any, Any, Any] = server.service
+        self._observer: events.Observer = server.observer
+        self._registry = registry
+        self._by_address = admission.policy.by_address
+        self._listeners = admission.listeners
+        #: Does the work for a channel that has ended in Python.
+        self._on_ended: Callable[[Channel], None] = on_ended
+        #: Called with a channel that could not begin; or, if it could not be made, with its name, if that is known.
         self.on_failed = on_failed
         #: Called when a connection ends while a listener pauses, and when the last place is taken.
-        self.on_capacity_freed = on_capacity_freed
-        self.runners: dict[int, Runner] = registry.runners
+        self._on_capacity_freed = on_capacity_freed
         self.channels: dict[Swept, None]
         self.to_close: list[socket.socket | int]
-        self.channels, self.to_close = engine.places
+        self.channels, self.to_close = server.engine.places
+        readiness = server.engine.readiness
         #: The epoll set and its members. If the host loop itself watches the sockets, there is no template.
-        assert isinstance(engine.readiness, Nested)
-        self.epoll: int = engine.readiness.fileno()
-        self.watchers: dict[int, Watcher] = engine.readiness.watchers
+        assert isinstance(readiness, Nested)
+        self.epoll: int = readiness.fileno()
+        self.watchers: dict[int, Watcher] = readiness.watchers
         self.new_id: Callable[[], int] = new_id
         self.max_connections = 0
         #: While the server drains, the drain waits for each end of a connection: Python does the work.
@@ -75,6 +84,52 @@ class ConnectionTemplate(TemplateFields):
         self.channel: Channel | None = None
         self.stream: Stream | None = None
         self.new_decoder: Callable[[], Any] | None = None
+
+    def accept_many(self, listener: Listener, most: int) -> tuple[int, int]:
+        """Accept connections on the fast path, at most ``most``, until none is left or the listener is not watched.
+
+        Returns the number of connections, and the errno of the accept(2) that failed, or 0. (0, 0) means that new
+        connections are not on the fast path now.
+        """
+        assert fast_path.turn is not None
+        accept_one, service, now = fast_path.turn.accept_one, self._service, self._engine.now
+        count = code = 0
+        # The observer of a connection may pause or close the listener, or change the limits or the service.
+        while count < most and listener.mask and self.runner is not None and service.on_opened is None:
+            code = accept_one(self, listener.fd, listener.local, now)
+            if code:
+                break
+            count += 1
+        return count, code
+
+    def enter(self, runner: InlineReplies, event: events.Accepted, ip: str) -> None:
+        """Register a new connection from this address, and tell the observer. The C calls it."""
+        registry, by_address = self._registry, self._by_address
+        by_address[ip] = by_address.get(ip, 0) + 1
+        registry.enter(runner)
+        if len(registry.runners) >= self.max_connections:
+            self._on_capacity_freed()
+        registry.accepted += 1
+        self._observer(event)
+
+    def leave(self, event: events.Closed, ip: str) -> None:
+        """Remove a connection that has ended, and tell the observer. The C calls it.
+
+        ``ip`` is the peer's address. For a Unix socket it is none, and counted nowhere.
+        """
+        registry, by_address = self._registry, self._by_address
+        sums = registry.sums_with(event.statistics)  # allocates, so it comes first: what follows cannot stop half-way
+        registry.leave(event.id)
+        registry.count(sums)
+        registry.probes += event.probe
+        count = by_address.pop(ip, 1) - 1
+        if count:
+            by_address[ip] = count
+        self._observer(event)
+        for listener in self._listeners:
+            if not listener.mask:
+                self._on_capacity_freed()
+                break
 
     def fill(self, runner: InlineReplies, framing: Framing) -> None:
         """Make new connections like that of this runner, which has no socket."""
@@ -89,7 +144,7 @@ class ConnectionTemplate(TemplateFields):
         self.runner = self.channel = self.stream = self.new_decoder = None
 
     def __call__(self, channel: Channel) -> None:
-        self.on_ended(channel)
+        self._on_ended(channel)
 
 
 def record(kind: type) -> tuple[Any, ...]:

@@ -33,7 +33,7 @@ class ServerCore:
     handle
         The server as its connections show it.
     observer
-        The observer as it was given, unguarded: the C guards its calls itself.
+        The observer as it was given, unguarded.
     guarded
         The same observer, guarded: an exception that it raises ends no connection.
     leave

@@ -85,9 +85,7 @@ class Lifecycle:
         #: The tasks that connect by themselves, until the server begins to stop.
         self.calls: set[asyncio.Task[None]] = set()
         self.drain: Drain = Drain(self.groups, self._mark_draining, self._tear_down)
-        self.acceptors: dict[ServerCore, Acceptor] = {
-            each: Acceptor(each, each.given_observer, self.drain.ended) for each in self.cores
-        }
+        self.acceptors: dict[ServerCore, Acceptor] = {each: Acceptor(each, self.drain.ended) for each in self.cores}
         #: The acceptor of the connections that come by adopt() and dial().
         self.acceptor: Acceptor = self.acceptors[core]
 

@@ -6,12 +6,11 @@ from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
 from fourtuple.handlers import PreambleHandler, Runner
-from fourtuple.serving.fields import RegistryFields, TotalsFields
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.stream import Statistics
 
 
-class Registry(RegistryFields):
+class Registry:
     """The open connections of a server, and its counters.
 
     Other threads may read while the loop's thread writes: each read is atomic under the interpreter's lock (the GIL).
@@ -19,10 +18,15 @@ class Registry(RegistryFields):
 
     __slots__ = (
         "__weakref__",
+        "_by_name",
+        "_ended",
         "_namesakes",
         "abandoned",
         "aborted",
+        "accepted",
         "handshakes",
+        "probes",
+        "runners",
         "tls_failures",
         "tls_without_close_notify",
         "unnamed",
@@ -87,9 +91,7 @@ class Registry(RegistryFields):
 
     def sums_with(self, statistics: Statistics) -> Totals:
         """Return the sums with these counters of an ended connection added, for :meth:`count`."""
-        sums = self._ended.copy()
-        sums.add(statistics)
-        return sums
+        return self._ended.plus(statistics)
 
     def count(self, sums: Totals) -> None:
         """Keep new sums: those that include one more ended connection."""
@@ -124,10 +126,10 @@ class Registry(RegistryFields):
 
     def statistics(self, *, refused: int, limited: int, accept_failures: int) -> ServerStatistics:
         """Return a snapshot of the counters; the arguments are counters that are kept elsewhere."""
-        totals = self._ended.copy()
+        totals = self._ended
         living = [runner for runner in self.living() if runner.channel.id not in self.unnamed]
         for runner in living:
-            totals.add(runner.stream.statistics)
+            totals = totals.plus(runner.stream.statistics)
         return ServerStatistics(
             accepted=self.accepted,
             active=len(living),
@@ -148,27 +150,22 @@ class Registry(RegistryFields):
         )
 
 
-class Totals(TotalsFields):
+class Totals:
     """Sums over the connections that have ended."""
 
-    __slots__ = ()
+    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
 
-    def __init__(self) -> None:
-        self.octets_in: int = 0
-        self.octets_out: int = 0
-        self.messages_in: int = 0
-        self.messages_out: int = 0
+    def __init__(self, octets_in: int = 0, octets_out: int = 0, messages_in: int = 0, messages_out: int = 0) -> None:
+        self.octets_in = octets_in
+        self.octets_out = octets_out
+        self.messages_in = messages_in
+        self.messages_out = messages_out
 
-    def add(self, statistics: Statistics) -> None:
-        """Add one connection's counters."""
-        self.octets_in += statistics.octets_in
-        self.octets_out += statistics.octets_out
-        self.messages_in += statistics.messages_in
-        self.messages_out += statistics.messages_out
-
-    def copy(self) -> Totals:
-        """Return a copy of the sums."""
-        other = Totals()
-        for name in ("octets_in", "octets_out", "messages_in", "messages_out"):
-            setattr(other, name, getattr(self, name))
-        return other
+    def plus(self, statistics: Statistics) -> Totals:
+        """Return new sums, with one connection's counters added."""
+        return Totals(
+            self.octets_in + statistics.octets_in,
+            self.octets_out + statistics.octets_out,
+            self.messages_in + statistics.messages_in,
+            self.messages_out + statistics.messages_out,
+        )

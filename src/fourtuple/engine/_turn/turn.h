@@ -108,9 +108,9 @@ extern const Known turn_known_names[];
     N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
     N(_go_on_with)                                                                                                     \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
-    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(feed) N(flush_soon)         \
-    N(interrupted) N(join) N(now) N(on_ready) N(replace) N(revisit) N(say) N(settle) N(spares) N(undersent)            \
-    N(wake) N(write)
+    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(enter) N(feed)              \
+    N(flush_soon) N(interrupted) N(join) N(leave) N(now) N(on_closed) N(on_ready) N(replace) N(revisit) N(say)         \
+    N(settle) N(spares) N(undersent) N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,

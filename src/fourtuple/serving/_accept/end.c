@@ -4,6 +4,16 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+/* Whether the service has a `closed` hook; it may get one at any time. */
+static bool is_told(PyObject *runner)
+{
+    PyObject *hook = PyObject_GetAttr(CONSUMER(runner)->service, str.on_closed);
+    if (!hook)
+        PyErr_Clear();
+    Py_XDECREF(hook);
+    return hook != Py_None;
+}
+
 /* Whether only the server's registry refers to this connection, and no work of it is pending. (If the template is
  * empty, there may be limits that count connections elsewhere than by address. Then Python ends the connection.) */
 static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
@@ -12,7 +22,7 @@ static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
     return is_a(template, accept_known.ConnectionTemplate) && TEMPLATE(template)->draining == Py_False &&
            TEMPLATE(template)->runner != Py_None && replies(runner) && CONSUMER(runner)->_connection == Py_None &&
            PyLong_CheckExact(CHANNEL(channel)->_socket) && STREAM(stream)->_rare == Py_None && splits(decoder) &&
-           !split->buffered(decoder) && accept_without(runner, accept_str.on_closed);
+           !split->buffered(decoder) && !is_told(runner);
 }
 
 /* Unregister the descriptor; it is closed at the end of the turn. */
@@ -34,22 +44,6 @@ static int close_later(PyObject *template, PyObject *channel)
     return status;
 }
 
-/* Resume accept if a listener pauses: a connection has ended. */
-static int make_room(PyObject *template)
-{
-    PyObject *listeners = TEMPLATE(template)->listeners;
-    for (Py_ssize_t i = 0; PyList_CheckExact(listeners) && i < PyList_GET_SIZE(listeners); i++) {
-        PyObject *mask = PyObject_GetAttr(PyList_GET_ITEM(listeners, i), accept_str.mask);
-        int watched = mask ? PyObject_IsTrue(mask) : -1;
-        Py_XDECREF(mask);
-        if (watched < 0)
-            return -1;
-        if (!watched)
-            return ft_done(PyObject_CallNoArgs(TEMPLATE(template)->on_capacity_freed));
-    }
-    return 0;
-}
-
 /* Return the counters of a stream at its end. On the fast path the rare counters are 0, and no message waits. */
 static PyObject *statistics_of(PyObject *stream)
 {
@@ -61,71 +55,21 @@ static PyObject *statistics_of(PyObject *stream)
     return accept_record(accept_known.statistics, fields);
 }
 
-/* A new sum and the field for it. put_sums() stores it when no step can fail any more. */
-typedef struct {
-    PyObject **place, *sum;
-} Sum;
-
-enum { SUMS = 5 };
-
-static int add_up(Sum *sums, PyObject *registry, PyObject *stream, bool probe)
-{
-    TotalsFields *totals = TOTALS(REGISTRY(registry)->_ended);
-    PyObject **places[SUMS] = {&totals->octets_in, &totals->octets_out, &totals->messages_in, &totals->messages_out,
-                               &REGISTRY(registry)->probes};
-    PyObject *more[SUMS] = {IN(stream)->octets_in, OUT(stream)->octets_out, IN(stream)->messages_in,
-                            OUT(stream)->messages_out, probe ? Py_True : Py_False};
-    int status = 0;
-    for (int i = 0; i < SUMS; i++) {
-        sums[i] = (Sum){places[i], status ? NULL : PyNumber_Add(*places[i], more[i])};
-        status = sums[i].sum ? 0 : -1;
-    }
-    return status;
-}
-
-/* Store the sums in their fields, or drop them. */
-static void put_sums(Sum *sums, bool drop)
-{
-    for (int i = 0; i < SUMS; i++) {
-        if (drop)
-            Py_CLEAR(sums[i].sum);
-        else
-            ft_put(sums[i].place, sums[i].sum);
-    }
-}
-
-/* Do what Acceptor.ended() does. Allocations come first, so that a lack of memory leaves nothing half done. */
+/* Let the template do what Acceptor.ended() does. */
 static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObject *reason, PyObject *now)
 {
-    PyObject *registry = TEMPLATE(template)->registry, *id = CHANNEL(channel)->id, *kept = STREAM(stream)->_name;
+    PyObject *kept = STREAM(stream)->_name;
     bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
     double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened);
     PyObject *name = PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
-    PyObject *fields[] = {Py_NewRef(id), Py_XNewRef(name), Py_NewRef(reason), name ? statistics_of(stream) : NULL,
+    PyObject *fields[] = {Py_NewRef(CHANNEL(channel)->id), name, Py_NewRef(reason), name ? statistics_of(stream) : NULL,
                           PyErr_Occurred() ? NULL : PyFloat_FromDouble(seconds), PyBool_FromLong(probe)};
     PyObject *event = accept_record(accept_known.closed, fields);
-    Sum sums[SUMS];
-    int status = event ? add_up(sums, registry, stream, probe) : -1;
-    if (event && !status)
-        status = REGISTRY(registry)->_by_name == Py_None ? PyDict_DelItem(TEMPLATE(template)->runners, id)
-                                                        : ft_done(ft_call1(registry, accept_str.leave, id));
+    PyObject *left[] = {template, event, event ? PyTuple_GET_ITEM(name, 2) : NULL};
+    int status = -1;
     if (event)
-        put_sums(sums, status < 0);
-    if (status < 0) {
-        Py_XDECREF(name);
-        Py_XDECREF(event);
-        return -1;
-    }
-    PyObject *error = accept_count_address(template, name, -1) < 0 ? ft_caught() : NULL; /* the sweep counts again */
-    Py_DECREF(name);
-    status = accept_tell(template, event);
-    if (!status)
-        status = make_room(template);
-    if (error && !status) {
-        ft_raise(error);
-        return -1;
-    }
-    Py_XDECREF(error);
+        status = ft_done(PyObject_VectorcallMethod(str.leave, left, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+    Py_XDECREF(event);
     return status;
 }
 
