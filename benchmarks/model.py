@@ -42,6 +42,8 @@ class Subject:
     program: str
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    #: The connections of the load for this server alone; None means those of the row.
+    connections: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,6 @@ def run(row: Row, bench: Bench) -> Result:
     result = Result()
     load = row.load
     parts = [f", {part}" for part in row.parts] or [""]
-    if bench.most_connections is not None:
-        few = bench.most_connections
-        load = replace(load, connections=min(load.connections, few), idle=min(load.idle, few))
     rounds = rounds_of(row, bench.rounds)
     with ExitStack() as stack:
         servers: dict[str, ServerProcess] = {}
@@ -95,6 +92,7 @@ def run(row: Row, bench: Bench) -> Result:
         names = [name for name in subjects if name not in result.skipped]
         if row.paced_by and names:
             load = replace(load, rate=half_rate(row, servers, bench))
+        loads = {name: load_of(subject, load, bench) for name, subject in subjects.items()}
         for turn in range(rounds):
             # The order of servers changes from round to round.
             at = turn % len(names) if names else 0
@@ -104,11 +102,11 @@ def run(row: Row, bench: Bench) -> Result:
                 bench.say(f"{row.name}: round {turn + 1} of {rounds}, {name}")
                 try:
                     if row.measure is Measure.TAIL:
-                        values = tail(servers[name], load, bench)
+                        values = tail(servers[name], loads[name], bench)
                     elif row.measure in STARTED_ANEW:
-                        values = [anew(row.measure, subjects[name], load, bench)]
+                        values = [anew(row.measure, subjects[name], loads[name], bench)]
                     else:
-                        values = [measure(row.measure, servers[name], load, bench)]
+                        values = [measure(row.measure, servers[name], loads[name], bench)]
                 except (ProcessError, OSError) as error:
                     result.skipped[name] = str(error) + (servers[name].fate if name in servers else "")
                     for part in parts:
@@ -117,6 +115,13 @@ def run(row: Row, bench: Bench) -> Result:
                 for part, value in zip(parts, values, strict=True):
                     result.samples[name + part].append(value)
     return result
+
+
+def load_of(subject: Subject, load: Load, bench: Bench) -> Load:
+    """The row's load for one server: with its own number of connections, and no more than the run allows."""
+    connections = load.connections if subject.connections is None else subject.connections
+    few = math.inf if bench.most_connections is None else bench.most_connections
+    return replace(load, connections=min(connections, few), idle=min(load.idle, few))
 
 
 def rounds_of(row: Row, rounds: int) -> int:

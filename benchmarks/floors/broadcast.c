@@ -43,7 +43,7 @@ static void put(struct connection *c, const char *message)
 int main(void)
 {
     struct epoll_event events[MAX_EVENTS];
-    int listener = listen_on_loopback(), epoll = epoll_create1(EPOLL_CLOEXEC), fd;
+    int listener = listen_on_loopback(1), epoll = epoll_create1(EPOLL_CLOEXEC), fd;
     watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, NULL);
     for (;;) {
         int ready = epoll_wait(epoll, events, MAX_EVENTS, -1);

@@ -1,4 +1,5 @@
-/* The floor: read, write back whatever was read, on epoll. No messages, no memory per connection. */
+/* The floor: read, write back whatever was read, on epoll. No messages, no memory per connection.
+   `echo N` does it in N processes. */
 #include "floor.h"
 
 static void write_all(int fd, const char *octets, ssize_t size)
@@ -14,11 +15,11 @@ static void write_all(int fd, const char *octets, ssize_t size)
     }
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     static char buffer[READ_SIZE];
     struct epoll_event events[MAX_EVENTS];
-    int listener = listen_on_loopback(), epoll = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_on_loopback(argc > 1 ? atoi(argv[1]) : 1), epoll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN, .data.fd = listener};
     epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &event);
     for (;;) {

@@ -50,18 +50,36 @@ static inline void raise_descriptor_limit(void)
     }
 }
 
-/* Listen on a port of loopback that the kernel chooses, and say which. */
-static inline int listen_on_loopback(void)
+/* Listen at this address; with port 0, the kernel chooses one. Return the socket, and write its address back. */
+static inline int listen_at(struct sockaddr_in *name, int shared)
 {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    socklen_t size = sizeof *name;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &shared, sizeof shared) < 0 ||
+        bind(fd, (struct sockaddr *)name, size) < 0 || listen(fd, 4096) < 0 ||
+        getsockname(fd, (struct sockaddr *)name, &size) < 0)
+        fail("listen");
+    return fd;
+}
+
+/* Listen on a port of loopback that the kernel chooses, and say which. With more than one process, each returns with a
+   socket of its own at this port (SO_REUSEPORT): the kernel divides the connections, as among the workers of a server. */
+static inline int listen_on_loopback(int processes)
+{
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     signal(SIGPIPE, SIG_IGN);
     raise_descriptor_limit();
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof name;
-    if (fd < 0 || bind(fd, (struct sockaddr *)&name, size) < 0 || listen(fd, 4096) < 0 ||
-        getsockname(fd, (struct sockaddr *)&name, &size) < 0)
-        fail("listen");
+    int fd = listen_at(&name, processes > 1);
+    for (int i = 1; i < processes; i++) {
+        int other = listen_at(&name, 1);
+        if (fork() == 0) {
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+            close(fd);
+            return other;
+        }
+        close(other);
+    }
     printf("%d\n", ntohs(name.sin_port));
     fflush(stdout);
     return fd;

@@ -163,7 +163,7 @@ int main(int count, char **arguments)
         return 2;
     }
     struct epoll_event events[MAX_EVENTS];
-    int listener = listen_on_loopback(), epoll = epoll_create1(EPOLL_CLOEXEC);
+    int listener = listen_on_loopback(1), epoll = epoll_create1(EPOLL_CLOEXEC);
     watch(epoll, EPOLL_CTL_ADD, listener, EPOLLIN, NULL);
     for (;;) {
         int ready = epoll_wait(epoll, events, MAX_EVENTS, -1);

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from benchmarks.model import Load, Measure, Row, Subject
-from benchmarks.rounds import Bench, Result, run
+from benchmarks.rounds import Bench, Result, load_of, run, serve
 
 from benchmarks import build
 
@@ -50,3 +54,30 @@ def test_the_newest_library_of_debian_is_named(tmp_path: Path, monkeypatch: pyte
     for name in ("tokio-1.24.2", "tokio-rustls-0.23.4"):
         (tmp_path / name).mkdir()
     assert build.crate_version("tokio") == "1.24.2"
+
+
+def test_a_server_may_have_a_number_of_connections_of_its_own(tmp_path: Path) -> None:
+    one, two = Subject("one", "c:echo"), Subject("two", "c:echo", ("2",), connections=128)
+    load, whole, quick = Load(connections=64, depth=32), bench(tmp_path), replace(bench(tmp_path), most_connections=100)
+    assert [load_of(each, load, whole).connections for each in (one, two)] == [64, 128]
+    assert [load_of(each, load, quick).connections for each in (one, two)] == [64, 100]
+    assert load_of(one, load, whole) == load
+
+
+@pytest.mark.peers
+def test_the_floor_of_two_processes_divides_its_connections(tmp_path: Path) -> None:
+    if shutil.which("cc") is None:
+        pytest.skip("needs cc")
+    build.build(tmp_path)
+    with serve(Subject("C, echo, 2 processes", "c:echo", ("2",)), bench(tmp_path)) as server:
+        pids = server.pids
+        assert len(pids) == 2
+        before = {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids}
+        with ExitStack() as stack:
+            for _ in range(64):  # that one process gets them all has a chance of 2 to the power of -63
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 20))
+                sock.sendall(b"hello")
+                assert sock.recv(5) == b"hello"
+            held = {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) - before[pid] for pid in pids}
+        assert sum(held.values()) == 64
+        assert min(held.values()) > 0
