@@ -12,7 +12,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -69,6 +69,33 @@ def test_the_life_of_a_server(command: Command, tmp_path: Path) -> None:
         assert command("drain", "--timeout", "5", *at).out == "Draining\n"
         assert server.process.wait() == 0
         assert command("status", *at).code == 3
+
+
+def test_every_command_answers_in_json(command: Command, tmp_path: Path) -> None:
+    with served(tmp_path, "upper", "--framing", "line", "--workers", "1") as server:
+        with server.connect() as sock:
+            sock.sendall(b"hello\n")
+            assert sock.recv(100) == b"HELLO\n"
+
+            def answer(*arguments: str) -> Any:
+                done = command(*arguments, "--json", "--control", server.control)
+                assert (done.code, done.err) == (0, "")
+                return json.loads(done.out)
+
+            status = answer("status")
+            assert (status["pid"], status["state"], status["ready"]) == (server.process.pid, "serving", True)
+            (row,) = answer("connections", "--most", "5")
+            assert row["id"] == f"1/{row['id'].partition('/')[2]}"
+            assert answer("suspend") is None
+            assert answer("resume") is None
+            assert answer("limits", "set", "max_connections=5") == {"max_connections": "5"}
+            assert answer("workers", "2") == 2
+            assert answer("close", row["id"]) is True
+            assert sock.recv(1) == b""
+        pid = answer("upgrade")
+        assert server.process.wait() == 0
+        assert answer("status")["pid"] == pid
+        assert answer("drain") is None
 
 
 def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
@@ -180,6 +207,25 @@ def test_privileges_are_dropped_before_the_set_up_and_for_ever(command: Command,
         assert os.stat(server.control).st_uid == nobody.pw_uid
         assert command("status", "--control", server.control).code == 0
         assert pid.read_text() == f"{server.process.pid}\n"
+
+
+@root
+def test_workers_drop_privileges_and_the_supervisor_keeps_them_for_binding(command: Command, tmp_path: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    tmp_path.chmod(0o755)
+    (tmp_path / "who.py").write_text(WHO)
+    with served(tmp_path, "who.py", "--user", "nobody", "--workers", "1") as server:
+        for count in (1, 2):  # a worker that is started later has its socket opened by the supervisor
+            assert command("workers", str(count), "--control", server.control).code == 0
+            status = json.loads(command("status", "--json", "--control", server.control).out)
+            assert len(status["workers"]) == count
+            for worker in status["workers"]:
+                assert f"Uid:\t{nobody.pw_uid}\t" in Path(f"/proc/{worker['pid']}/status").read_text()
+        with server.connect() as sock:
+            sock.sendall(b"root\n")
+            with sock.makefile() as lines:
+                assert lines.readline() == "refused\n"
+        assert "Uid:\t0\t" in Path(f"/proc/{server.process.pid}/status").read_text()
 
 
 @root

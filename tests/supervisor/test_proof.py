@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -20,7 +21,7 @@ from fourtuple import Deadlines
 from fourtuple.supervisor.events import QueueLent, WorkerDied
 from fourtuple.supervisor.supervisor import Supervisor
 from supervisor.scene import SERVICE, serve_command, supervised
-from supervisor.test_command import Start, start
+from supervisor.test_command import Start, control, start
 from supervisor.test_supervisor import at
 from supervisor.traffic import Traffic, read_line
 
@@ -69,6 +70,39 @@ def test_upgrades_one_after_the_other(start: Start, tmp_path: Path) -> None:
     os.kill(pid, signal.SIGTERM)
     with suppress(ChildProcessError):
         os.waitpid(pid, 0)
+
+
+def test_the_whole_proof_with_the_command(start: Start, tmp_path: Path) -> None:
+    """Five rolls, an upgrade, 2 -> 4 -> 1 -> 2 workers, and five workers that are killed, under clients that count."""
+
+    def workers(count: int) -> None:
+        assert control(tmp_path, "workers", str(count)).returncode == 0
+
+    program = start("--workers", "2", "--control", "control.sock")
+    pid = program.process.pid
+    with Traffic(program.address(), single=3, persistent=2) as traffic:
+        for _ in range(5):
+            os.kill(pid, signal.SIGHUP)
+            program.line_with("2 workers replaced")
+        done = control(tmp_path, "upgrade", "--json")
+        assert done.returncode == 0, done.stderr
+        pid = json.loads(done.stdout)
+        workers(4)
+        workers(1)
+        workers(2)
+        assert traffic.lost == []  # up to here nothing may be lost at all
+        # Two persistent clients, each once for each worker that has drained.
+        assert traffic.reconnects == traffic.requeued <= 2 * (5 * 2 + 2 + 3)
+        for _ in range(5):
+            victim = json.loads(control(tmp_path, "status", "--json").stdout)["workers"][0]["pid"]
+            os.kill(victim, signal.SIGKILL)
+            program.line_with(f"(pid {victim}, killed by SIGKILL)")
+            program.line_with("is ready")
+    # A killed worker loses the conversations that it held: each client has one at a time.
+    assert len(traffic.lost) <= 5 * 3, traffic.lost
+    assert traffic.count > 5000
+    os.kill(pid, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 def connections_by_worker(address: tuple[str, int], count: int) -> Counter[int]:

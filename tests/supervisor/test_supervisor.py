@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 from collections import Counter
@@ -240,6 +241,26 @@ def test_an_address_in_use_is_never_shared(run_async: RunAsync, tmp_path: Path) 
             with pytest.raises(ListenError, match="address already in use"):
                 async with supervised(command, f"127.0.0.1:{at(supervisor)[1]}"):
                     pass
+
+    run_async(main())
+
+
+@pytest.mark.slow
+def test_workers_are_recycled_by_age_and_not_all_at_once(run_async: RunAsync, tmp_path: Path) -> None:
+    async def main() -> None:
+        command = serve_command(tmp_path)
+        async with supervised(command, workers=3, recycle_after=3.0, recycle_jitter=0.5) as (supervisor, seen):
+            lifetimes = [slot.lifetime.seconds for slot in supervisor.slots]
+            assert len(set(lifetimes)) == 3
+            assert all(seconds is not None and 1.5 <= seconds <= 4.5 for seconds in lifetimes)
+            first = dict(supervisor.workers)
+            await seen.wait(WorkerReplaced, 3)
+            replaced = seen.of(WorkerReplaced)[:3]
+            assert {event.slot: event.old for event in replaced} == first
+            assert all(re.fullmatch(r"after \d+ s", event.why) for event in replaced)
+            # One after the other: the next one is replaced when the one before it has ended.
+            order = [type(event) for event in seen.events if isinstance(event, WorkerReplaced | WorkerEnded)][:6]
+            assert order[::2] == [WorkerReplaced] * 3
 
     run_async(main())
 
