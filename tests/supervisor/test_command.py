@@ -273,6 +273,43 @@ def test_a_signal_during_a_slow_start_stops_it(start: Start, tmp_path: Path) -> 
     assert program.process.wait() == 128 + signal.SIGTERM
 
 
+def test_the_second_signal_aborts(start: Start) -> None:
+    program = start("--workers", "1", "--drain-timeout", "600")
+    with socket.create_connection(program.address(), 20) as sock:
+        sock.sendall(b"one\nhalf a mess")
+        assert read_line(sock).startswith(b"one ")
+        program.process.send_signal(signal.SIGTERM)
+        program.line_with("Stopping 1 worker; Ctrl-C again aborts")
+        program.process.send_signal(signal.SIGTERM)
+        with pytest.raises(ConnectionResetError):
+            sock.recv(1)
+        program.line_with("Stopped, 1 worker aborted")
+        assert program.process.wait(20) == 1
+
+
+def test_the_supervisor_imports_nothing_of_the_users_and_answers_whatever_the_workers_do(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "served.py").write_text(SERVICE + "\nprint(os.getpid(), file=open('imported', 'a'))\n")
+    program = start("--workers", "2", "--control", "control.sock")
+    program.address()
+    workers = program.pids()
+    assert sorted(map(int, (tmp_path / "imported").read_text().split())) == sorted(workers)
+    assert program.process.pid not in workers
+    for pid in workers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        done = control(tmp_path, "status", "--json")
+        status = json.loads(done.stdout)
+        assert status["pid"] == program.process.pid
+        assert [worker["pid"] for worker in status["workers"]] == workers
+    finally:
+        for pid in workers:
+            os.kill(pid, signal.SIGCONT)
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait(20) == 0
+
+
 def test_the_third_signal_ends_supervisor_and_workers_at_once(start: Start, tmp_path: Path) -> None:
     source = "import time\nservice.reply(lambda message: time.sleep(1000))\n"
     (tmp_path / "served.py").write_text(SERVICE.partition("@service")[0] + source)

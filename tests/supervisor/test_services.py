@@ -208,6 +208,24 @@ def test_sighup_reads_the_file_again(start: Start, tmp_path: Path) -> None:
     assert ask(mail)[1] == "mail"
 
 
+def test_a_roll_reads_the_certificates_again(start: Start, tmp_path: Path) -> None:
+    files = {name: Files(tmp_path, name) for name in ("localhost", "127.0.0.1")}
+    certificate = tmp_path / "in-force.pem"
+    (tmp_path / "fourtuple.toml").write_text(f"{FILE}tls = {{certificate = '{certificate}'}}\n")
+    certificate.write_bytes(Path(files["localhost"].both).read_bytes())
+    program = start()
+    _, news = program.ports(2)
+    for turn, name in enumerate(files):
+        if turn:
+            certificate.write_bytes(Path(files[name].both).read_bytes())
+            program.process.send_signal(signal.SIGHUP)
+            program.line_with("2 workers replaced")
+        sock = socket.create_connection(("127.0.0.1", news), 20)
+        with trusting().wrap_socket(sock, server_hostname=name) as tls:
+            tls.sendall(b"who\n")
+            assert read_line(tls).endswith(b" news\n")
+
+
 def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "fourtuple.toml"
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
