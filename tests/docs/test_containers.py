@@ -7,9 +7,10 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,77 @@ def test_what_it_copies_is_in_the_repository() -> None:
     assert [name for name in names if not (ROOT / name).exists()] == []
     # What the build of the package reads is there, too.
     assert {"pyproject.toml", "setup.py"} <= set(names)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder that does not outlive the test: it gets systems and images of 600 MB."""
+    yield tmp_path
+    shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+@pytest.mark.timeout(900)
+def test_an_image_is_built_from_the_repository_and_serves(folder: Path) -> None:
+    """With buildah, which needs no daemon; its base image is a Debian with Python, made here by debootstrap."""
+    buildah, debootstrap = map(shutil.which, ("buildah", "debootstrap"))
+    if buildah is None or debootstrap is None or os.geteuid() != 0:
+        pytest.skip("needs root, buildah and debootstrap: apt-get install --no-install-recommends buildah debootstrap")
+    base = folder / "base"
+    made = subprocess.run(
+        [debootstrap, "--variant=minbase", "--include=python3,python3-venv,ca-certificates", "bookworm", str(base)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if made.returncode:
+        pytest.skip(f"debootstrap cannot make a system here: {made.stdout.strip().splitlines()[-1:]}")
+    as_here(base)
+    stored = [buildah, "--root", str(folder / "store"), "--runroot", str(folder / "run")]
+    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+
+    def run(*words: str) -> str:
+        done = subprocess.run([*stored, *words], capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()
+
+    empty = run("from", "scratch")
+    run("add", "--quiet", empty, str(base), "/")
+    run("commit", "--quiet", empty, "localhost/base")
+    run("build", "--pull-never", "--build-arg", "BASE=localhost/base", "-f", str(FILE), "-t", "app", ".")
+    image = json.loads(run("inspect", "--type", "image", "app"))["OCIv1"]["config"]
+    container = run("from", "--pull-never", "localhost/app")
+    assert "C for: splitting, turn, signals" in run("run", container, "fourtuple", "--version")
+    # The command of the image, as its user, until its standard input ends.
+    command = [{"*:9999": "127.0.0.1:0", "0.0.0.0:9101": "127.0.0.1:0"}.get(word, word) for word in image["Cmd"]]
+    until = ["sh", "-c", '"$@" & read -r _; kill $!; wait $!', "sh", *command]
+    with subprocess.Popen(
+        [*stored, "run", container, "--", *until],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            line = next(line for line in process.stdout if line.startswith("Listening at"))
+            assert talk(line.split()[2], b"hello\n") == b"hello\n"
+        finally:
+            process.stdin.close()
+        process.stdout.read()
+    assert process.returncode == 0
+
+
+def as_here(base: Path) -> None:
+    """Give a system this machine's network: its names, its certificates, its way to packages."""
+    for name in ("hosts", "resolv.conf", "ssl/certs/ca-certificates.crt", "pip.conf"):
+        here = Path("/etc") / name
+        if here.exists():
+            shutil.copy(here, base / "etc" / name)
+
+
+def talk(address: str, message: bytes) -> bytes:
+    host, _, port = address.rpartition(":")
+    with socket.create_connection((host, int(port)), 20) as sock:
+        sock.sendall(message)
+        return sock.makefile("rb").readline()
 
 
 def test_its_command_is_one_of_ours() -> None:
