@@ -9,8 +9,9 @@ import pty
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,21 @@ def test_a_server_that_never_greets(run: Run, more: tuple[str, ...]) -> None:
 
 
 def test_a_server_that_ends_before_its_greeting(run: Run) -> None:
-    def end(sock: socket.socket) -> None:
-        sock.shutdown(socket.SHUT_WR)
-        sock.recv(100)
+    with socket.create_server(("127.0.0.1", 0)) as passive:
 
-    with peer(end) as address:
-        done = run("bench", address, "--greeting", "1", "--duration", "0.2", "--warmup", "0", "--timeout", "0.3")
+        def end_each() -> None:
+            with suppress(OSError):
+                while True:
+                    with passive.accept()[0] as sock:
+                        sock.shutdown(socket.SHUT_WR)
+                        sock.recv(100)
+
+        thread = threading.Thread(target=end_each)
+        thread.start()
+        address = f"127.0.0.1:{passive.getsockname()[1]}"
+        done = run("bench", address, "--greeting", "1", "--duration", "0.2", "--warmup", "0", "--timeout", "60")
+        passive.shutdown(socket.SHUT_RDWR)
+        thread.join()
     assert done.code == 1
     assert "the peer sent end of file before its greeting" in done.text
 
@@ -171,12 +181,13 @@ def test_senders_wait_for_the_greeting(run: Run) -> None:
 
 
 def test_where_nothing_listens_the_run_ends_with_the_error_of_connect(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    done = run("bench", f"127.0.0.1:{port}")
+    with socket.socket() as bound:  # nobody else's, and not passive
+        bound.bind(("127.0.0.1", 0))
+        port = bound.getsockname()[1]
+        done = run("bench", f"127.0.0.1:{port}")
+        many = run("bench", f"127.0.0.1:{port}", "--processes", "2")
     assert (done.code, done.out) == (3, b"")
     assert done.err.startswith(f"fourtuple: cannot connect to 127.0.0.1:{port}: refused\n")
-    many = run("bench", f"127.0.0.1:{port}", "--processes", "2")
     assert (many.code, many.out, many.err) == (3, b"", done.err)
 
 

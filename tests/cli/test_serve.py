@@ -6,17 +6,25 @@ import os
 import re
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli.conftest import Run, Serve
+from cli.conftest import Run, Serve, Served
 from fourtuple.proxy import ProxyHeader
 from hostile import FORGED, HOSTILE
 
 #: What a server says whose clients have all gone.
 DRAINED = "Draining 0 connections, up to 8 s; Ctrl-C again aborts\nStopped, 0 connections aborted\n"
+
+
+def begin_line(sock: socket.socket, octets: bytes) -> None:
+    """Send the beginning of a line, and return when an echo has read it: it came with a line that was answered."""
+    sock.sendall(b"read\n" + octets)
+    assert sock.recv(100) == b"read\n"
 
 
 def test_serve_prints_its_addresses_and_one_line_for_each_end(serve: Serve) -> None:
@@ -46,16 +54,14 @@ def test_a_line_comes_through_a_pipe_while_the_connection_lives(serve: Serve) ->
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_drains(serve: Serve, number: signal.Signals) -> None:
-    server = serve("echo", "--framing", "line", "--verbose")
+    server = serve("echo", "--framing", "line", "--verbose", "--drain-timeout", "60")
     with server.connect() as sock:
-        sock.sendall(b"unfinished")
-        server.line_with("opened")
+        begin_line(sock, b"unfinished")
         server.process.send_signal(number)
-        assert server.line_with("Draining") == "Draining 1 connection, up to 8 s; Ctrl-C again aborts"
+        assert server.line_with("Draining") == "Draining 1 connection, up to 60 s; Ctrl-C again aborts"
         # In mid-message: the drain waits for the rest of it.
         sock.sendall(b" line\n")
         assert sock.recv(100) == b"unfinished line\n"
-        sock.settimeout(10)
         assert sock.recv(100) == b""
     done = server.wait()
     assert done.code == 0
@@ -66,8 +72,7 @@ def test_a_signal_drains(serve: Serve, number: signal.Signals) -> None:
 def test_a_second_signal_aborts_and_says_so_by_its_exit_code(serve: Serve) -> None:
     server = serve("echo", "--framing", "line")
     with server.connect() as sock:
-        sock.sendall(b"unfinished")
-        server.line_with("opened")
+        begin_line(sock, b"unfinished")
         server.process.send_signal(signal.SIGTERM)
         server.line_with("Draining")
         done = server.stop(signal.SIGTERM)
@@ -81,8 +86,7 @@ def test_a_second_signal_aborts_and_says_so_by_its_exit_code(serve: Serve) -> No
 def test_what_the_deadline_of_a_drain_cuts_shows_in_the_exit_code(serve: Serve) -> None:
     server = serve("echo", "--framing", "line", "--drain-timeout", "0.1")
     with server.connect() as sock:
-        sock.sendall(b"unfinished")
-        server.line_with("opened")
+        begin_line(sock, b"unfinished")
         done = server.stop()
     assert done.code == 1
     assert "Draining 1 connection, up to 0.1 s; Ctrl-C again aborts" in done.text
@@ -129,9 +133,21 @@ def test_a_third_signal_ends_what_does_not_come_back(serve: Serve, tmp_path: Pat
     )
 
 
+@contextmanager
+def stopped(server: Served) -> Iterator[None]:
+    """The server's process does not run while the block runs."""
+    server.process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, server.process.pid, os.WSTOPPED)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+
+
 def test_probes_are_quiet(serve: Serve) -> None:
     server = serve("echo")
-    server.connect().close()
+    with stopped(server):  # so that it finds the connection and its end at the same time
+        server.connect().close()
     assert server.ask(b"hello") == b"hello"
     assert server.line().startswith("#2 opened")
 
@@ -140,9 +156,11 @@ def test_health_checks_of_a_balancer_are_quiet(serve: Serve) -> None:
     local = ProxyHeader(local=True).encode()
     server = serve("echo", "--proxy-protocol", "required")
     for _ in range(3):
-        with server.connect() as sock:
-            sock.sendall(local)
-            sock.shutdown(socket.SHUT_WR)
+        with ExitStack() as stack:
+            with stopped(server):
+                sock = stack.enter_context(server.connect())
+                sock.sendall(local)
+                sock.shutdown(socket.SHUT_WR)
             assert sock.recv(1) == b""
     with server.connect() as sock:
         sock.sendall(local + b"hello")

@@ -34,6 +34,8 @@ BARE = """
 import json, os, signal, sys, time
 seat = json.loads(os.environ["FOURTUPLE_WORKER"])
 """
+#: A drain that half-closes idle clients at once, and aborts nothing because the machine is slow.
+PROMPT = ("--drain-timeout", "60", "--drain-idle-timeout", "0", "--linger-timeout", "60")
 
 E = TypeVar("E", bound=events.Event)
 
@@ -54,17 +56,16 @@ class Seen:
 
     async def wait(self, kind: type[E], count: int = 1) -> E:
         """Return the event number ``count`` of a kind."""
-        async with asyncio.timeout(30):
-            while len(self.of(kind)) < count:
-                self.changed.clear()
-                await self.changed.wait()
+        while len(self.of(kind)) < count:
+            self.changed.clear()
+            await self.changed.wait()
         return self.of(kind)[count - 1]
 
 
 def serve_command(folder: Path, *flags: str, source: str = SERVICE) -> Command:
-    """Return the command of workers that serve a file in this folder, with a short drain."""
+    """Return the command of workers that serve a file in this folder, and whose drain waits for no idle client."""
     (folder / "served.py").write_text(source)
-    words = (sys.executable, "-m", "fourtuple", "serve", "served.py", "-q", "--drain-timeout", "1.2", *flags)
+    words = (sys.executable, "-m", "fourtuple", "serve", "served.py", "-q", *PROMPT, *flags)
     return Command(words, str(folder), ENVIRONMENT)
 
 
@@ -82,7 +83,7 @@ async def supervised(
     supervisor = Supervisor(
         *(addresses or ("127.0.0.1:0",)),
         processes=Processes(workers=workers, **processes),
-        deadlines=deadlines or Deadlines(drain_timeout=1.2),
+        deadlines=deadlines or Deadlines(drain_timeout=60.0),
         observer=seen,
         command=command,
     )

@@ -42,7 +42,7 @@ from supervisor.test_command import (
     wait_for_end,
 )
 from supervisor.test_command import manager as manager
-from supervisor.traffic import Traffic, read_line
+from supervisor.traffic import PATIENCE, Traffic, read_line
 
 SOURCE = """
 import os
@@ -57,7 +57,9 @@ def reply(message):
 """
 FILE = """
 [deadlines]
-drain_timeout = 1.2
+drain_timeout = 60
+drain_idle_timeout = 0
+linger_timeout = 60
 [processes]
 workers = 2
 [services.mail]
@@ -115,7 +117,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def ask(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str]:
     """Return the process id and the name of the service that answers."""
     with ExitStack() as stack:
-        sock: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), 20))
+        sock: socket.socket = stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
         if context is not None:
             sock = stack.enter_context(context.wrap_socket(sock, server_hostname="localhost"))
         sock.sendall(b"who\n")
@@ -157,11 +159,11 @@ def test_all_services_in_every_worker_and_a_roll_loses_nothing(start: Start, tmp
 
 
 def test_a_drain_with_clients_of_both(start: Start, tmp_path: Path) -> None:
-    (tmp_path / "fourtuple.toml").write_text(FILE.replace("1.2", "20"))
+    (tmp_path / "fourtuple.toml").write_text(FILE)
     program = start()
     ports = program.ports(2)
     with ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for port in ports]
+        socks = [stack.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE)) for port in ports]
         for sock in socks:
             sock.sendall(b"ready\nwh")
             read_line(sock)
@@ -237,7 +239,7 @@ def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> 
     assert mail == ports[0]
     with Traffic(("127.0.0.1", mail)) as traffic:
         file.write_text(
-            f"[deadlines]\ndrain_timeout = 1.2\n[processes]\nworkers = 2\n[services.post]\ntarget = 'mail.py'\n"
+            f"{FILE.partition('[services.mail]')[0]}[services.post]\ntarget = 'mail.py'\n"
             f"listen = ['127.0.0.1:{ports[0]}', '127.0.0.1:{ports[1]}']\n"
         )
         program.process.send_signal(signal.SIGUSR2)
@@ -305,7 +307,7 @@ def test_a_sibling_serves_a_borrowed_queue_with_the_options_of_its_endpoint(star
     try:
         # Some of these wait in its accept queue, until its sibling gets it.
         with ExitStack() as stack:
-            socks = [stack.enter_context(socket.create_connection(("127.0.0.1", secret), 20)) for _ in range(12)]
+            socks = [stack.enter_context(socket.create_connection(("127.0.0.1", secret), PATIENCE)) for _ in range(12)]
             program.line_with("accepts what waits for worker")
             for sock in socks:
                 with trusted.wrap_socket(sock, server_hostname="localhost") as tls:
@@ -326,7 +328,7 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
         command = [*FOURTUPLE, *arguments, "--control", control]
         return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True).stdout
 
-    with socket.create_connection(("127.0.0.1", news), 20) as sock:
+    with socket.create_connection(("127.0.0.1", news), PATIENCE) as sock:
         sock.sendall(b"x\n")
         read_line(sock)
         status = json.loads(told("status", "--json"))
@@ -350,12 +352,14 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
     told("workers", "1")  # the worker that stays has the limit, and one that starts anew gets it
     for _ in range(2):
         with ExitStack() as stack:
-            first, second = (stack.enter_context(socket.create_connection(("127.0.0.1", mail), 20)) for _ in range(2))
+            first, second = (
+                stack.enter_context(socket.create_connection(("127.0.0.1", mail), PATIENCE)) for _ in range(2)
+            )
             first.sendall(b"who\n")
             assert read_line(first).endswith(b"mail\n")
             assert second.recv(1) == b""
             for _ in range(2):
-                sock = stack.enter_context(socket.create_connection(("127.0.0.1", news), 20))
+                sock = stack.enter_context(socket.create_connection(("127.0.0.1", news), PATIENCE))
                 sock.sendall(b"who\n")
                 assert read_line(sock).endswith(b"news\n")
         program.process.send_signal(signal.SIGHUP)

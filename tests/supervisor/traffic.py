@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self
 
 #: Seconds that a client waits for anything: the failure here is a hang.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Traffic:
