@@ -7,14 +7,14 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
 
+from blocking.test_connection import fill
 from fourtuple import Service, serve_in_thread
 from fourtuple.blocking import BlockingConnection, connect, wait
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, PeerReset
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile, PeerReset
 from fourtuple.options import Deadlines
 
 #: Where a hang would be the failure.
@@ -85,13 +85,6 @@ class Thread(threading.Thread):
 def lent(connection: BlockingConnection) -> BlockingConnection:
     """The same connection, as the engine lends it to a handler's thread."""
     return BlockingConnection(connection._socket.in_use("lend").socket, connection._stream, deadlines=PATIENT)
-
-
-def fill(connection: BlockingConnection) -> None:
-    """Send until the kernel takes no more."""
-    with suppress(DeadlinePassed):
-        while True:
-            connection.send(bytes(1 << 16), timeout=SHORT)
 
 
 def until(condition: Callable[[], object]) -> None:

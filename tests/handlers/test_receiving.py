@@ -482,6 +482,7 @@ def test_a_stop_iteration_from_within_is_no_message(run_async: Any, readiness: s
 def test_what_cannot_be_sent_is_refused_at_the_call(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async def talk(connection: Connection) -> None:
+            have_time(connection)
             for wrong in (b"three", b"", bytearray(b"12345"), "ab", None):
                 with pytest.raises((EncodeError, TypeError)):
                     connection.send(wrong)

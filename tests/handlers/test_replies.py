@@ -193,6 +193,7 @@ def test_a_peer_that_never_reads_stops_the_handler_and_the_reading(
         async with serving(service, readiness, limits=SMALL) as (server, _):
             with await Peer.connect(server, receive_buffer=4096) as peer:
                 sent = 0
+                await until(lambda: server.connections)
                 while True:
                     now = peer.send_what_fits(b"x\n" * 50_000)
                     before = len(calls)
