@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from blocking.test_connection import fill
+from blocking.test_connection import NARROW, fill
 from fourtuple import Service, serve_in_thread
 from fourtuple.blocking import BlockingConnection, connect, wait
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile, PeerReset
-from fourtuple.options import Deadlines
+from fourtuple.options import Deadlines, Sockets
 
 #: Where a hang would be the failure.
 SOON = 20.0
@@ -29,12 +29,14 @@ PATIENT = Deadlines(write_timeout=LONG, linger_timeout=LONG, handshake_timeout=L
 
 
 class Pair:
-    """A connection and the plain socket of its peer."""
+    """A connection and the plain socket of its peer, with kernel buffers that a message of :func:`fill` fills."""
 
     def __init__(self, framing: str = "line", **options: Any) -> None:
         with socket.create_server(("127.0.0.1", 0)) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, NARROW)
             address = f"127.0.0.1:{listener.getsockname()[1]}"
-            self.connection = connect(address, framing, deadlines=PATIENT, **options)
+            narrow = Sockets(send_buffer=NARROW)
+            self.connection = connect(address, framing, deadlines=PATIENT, sockets=narrow, **options)
             self.peer, _ = listener.accept()
         self.peer.settimeout(SOON)
 
