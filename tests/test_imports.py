@@ -74,7 +74,7 @@ ONLY = {
 C_MAY_INCLUDE = {
     "compiled.h": "",
     "fields.h": "compiled.h",
-    "framing": "compiled.h framing",
+    "framing": "compiled.h fields.h framing",
     "signals": "compiled.h",
     "stream": "fields.h stream",
     "engine": "compiled.h fields.h framing/_split/api.h stream engine",

@@ -12,7 +12,7 @@
 
 /* --- a module ----------------------------------------------------------------------------------------------------- */
 
-/* An entry of a method table for a METH_FASTCALL function. */
+/* An entry of a method table for a function of more than two parameters. */
 #define FT_FAST(function) ((PyCFunction)(void (*)(void))(function))
 
 /* Which interpreters may import a module; see Py_mod_multiple_interpreters. */

@@ -175,7 +175,11 @@ class Syslog(Split[bytes, Octets]):
     def _in_c_options(self) -> dict[str, Any] | None:
         if self.drop_empty or self.resync or len(self.trailer) > 1:
             return None
-        return {"delimiter": self.trailer[0], "counting": self.write == "counting", "colon": ord(" ")}
+        return {"delimiter": self.trailer[0], "colon": ord(" ")}
+
+    @property
+    def _writes_in_c(self) -> bool:
+        return self.write == "counting"
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)

@@ -88,6 +88,10 @@ class Delimited(Split[bytes, Octets]):
             return None
         return {"delimiter": self.delimiters[0], "keep": self.keep}
 
+    @property
+    def _writes_in_c(self) -> bool:
+        return not self.keep
+
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)
         written = self.delimiters[0]

@@ -218,6 +218,10 @@ class Length(Split[bytes, Octets]):
             "lead": self.lead,
         }
 
+    @property
+    def _writes_in_c(self) -> bool:
+        return self._skip == self.offset + self.width
+
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)
         size = len(octets)

@@ -90,6 +90,10 @@ class Line(Split[bytes, Octets]):
         strip_cr = self._strips_cr and not self.keep
         return {"delimiter": self._delimiter, "keep": self.keep, "strip_cr": strip_cr}
 
+    @property
+    def _writes_in_c(self) -> bool:
+        return not self.keep
+
     def encode(self, message: Octets) -> bytes:
         line = message if message.__class__ is bytes else octets_of(self, message)
         written = _WRITTEN[self.ending]

@@ -59,13 +59,18 @@ class Split(Framing[In_co, Out_contra]):
             return None
         most, most_sent = (bound(getattr(self, name, None)) for name in ("max_message", "max_sent"))
         given = {name: value for name, value in options.items() if value}  # the others are 0 or absent
-        splitter: Splitter = IN_C.Splitter(framing=self, max=most, max_sent=most_sent, **given)
+        splitter: Splitter = IN_C.Splitter(framing=self, nothing=b"", max=most, max_sent=most_sent, **given)
         return splitter
+
+    @property
+    def _writes_in_c(self) -> bool:
+        """Whether the splitter in C writes all that it reads."""
+        return True
 
     @cached_property
     def _encoder(self) -> Splitter | None:
         """The splitter that encodes batches in C, here and in the turn in C."""
-        return self._in_c if self._joins else None
+        return self._in_c if self._joins and self._writes_in_c else None
 
     def decoder(self) -> Decoder[In_co | Unmapped]:
         splitter = self._in_c
@@ -86,17 +91,15 @@ class Split(Framing[In_co, Out_contra]):
 
     # -- called by the decoder in C -----------------------------------------------------------------------
 
-    def _leave(self, octets: bytes, position: tuple[Any, ...] | None, ended: bool) -> BufferedDecoder[Any]:
-        """Return a reference decoder that goes on with these octets, among which is a rare or an invalid message.
+    def _leave(self, octets: bytes, position: tuple[Any, ...] | None) -> BufferedDecoder[Any]:
+        """Return a reference decoder that goes on with these octets, which are a rare, invalid or unfinished message.
 
-        ``position`` is where the C stands in a message of values. If the end of file has come, the error is raised.
+        ``position`` is where the C stands in a message of values.
         """
         decoder = self.reference()
         decoder._buffer = octets
         if position is not None:
             decoder._resume(*position)  # type: ignore[attr-defined]
-        if ended:
-            decoder.finish()
         return decoder
 
     def _undelivered(self, octets: bytes, given: int, undelivered: int) -> bytes:

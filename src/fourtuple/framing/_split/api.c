@@ -14,7 +14,7 @@ static int api_failed(PyObject *decoder)
 static int api_hold(PyObject *decoder, PyObject *octets)
 {
     Decoder *d = (Decoder *)decoder;
-    if (api_failed(decoder) || d->gathering || (held(d) && split_head_of_large(d) >= 0))
+    if (api_failed(decoder) || d->gathering || split_head_of_large(d) >= 0)
         return 0;
     end_batch(d);
     return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
@@ -27,8 +27,7 @@ static Py_ssize_t api_lacks(PyObject *decoder)
         return 0;
     if (d->gathering)
         return gathered_size(d) - d->end;
-    Py_ssize_t head = held(d) ? split_head_of_large(d) : -1;
-    return head < 0 ? 0 : d->need - held(d);
+    return split_head_of_large(d) < 0 ? 0 : d->need - held(d);
 }
 
 static char *api_place(PyObject *decoder, Py_ssize_t size)
@@ -44,17 +43,8 @@ static char *api_place(PyObject *decoder, Py_ssize_t size)
 static PyObject *api_arrived(PyObject *decoder, Py_ssize_t count)
 {
     Decoder *d = (Decoder *)decoder;
-    end_batch(d);
     d->end += count;
-    if (d->end < gathered_size(d))
-        return PyList_New(0);
-    PyObject *list = PyList_New(1);
-    if (list != NULL) {
-        split_gathered(d);
-        d->given = 1;
-        PyList_SET_ITEM(list, 0, Py_NewRef(d->whole));
-    }
-    return list;
+    return split_feed(d, d->splitter->nothing, 1);
 }
 
 const SplitApi split_api = {

@@ -38,34 +38,34 @@ static void decoder_dealloc(Decoder *d)
 
 /* --- the reference decoder ---------------------------------------------------------------------------------------- */
 
-/* What it has returned. If it has raised, a new one takes its place, to raise again: see struct Decoder. */
-static PyObject *referred(Decoder *d, PyObject *messages, bool finished)
+/* Ask it for messages of the octets that it holds and of `data`, or with NULL, what the end of file comes to. If there
+ * is none, one is made, which decodes from `start` on, or `with_batch`, from the latest batch on. */
+static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t limit)
 {
+    bool ended = data == NULL || d->truncated;
+    if (d->reference == NULL) {
+        PyObject *octets = split_all_octets(d, with_batch);
+        PyObject *position = d->unfinished == NULL || with_batch ? Py_NewRef(Py_None) : split_position(d);
+        PyObject *reference = PyObject_CallMethod(d->splitter->framing, "_leave", "NN", octets, position);
+        if (reference == NULL)
+            return NULL;
+        reset(d);
+        d->reference = reference;
+    }
+    PyObject *messages = ended ? PyObject_CallMethod(d->reference, "finish", NULL)
+                               : PyObject_CallMethod(d->reference, "feed", "On", data, limit);
     if (messages != NULL)
         return messages;
+    /* It must not be kept, as struct Decoder says: another one raises again. */
     PyObject *error = ft_caught(), *octets = PyObject_CallMethod(d->reference, "take", NULL);
     reset(d);
     if (octets != NULL)
         adopt(d, octets, 0);
     Py_XDECREF(octets);
     d->left = true;
-    d->truncated = finished;
+    d->truncated = ended;
     ft_raise(error);
     return NULL;
-}
-
-/* Leave the octets from `start` on to the reference decoder; `with_batch`, those of the latest batch, too. */
-static PyObject *leave(Decoder *d, bool with_batch, Py_ssize_t limit)
-{
-    PyObject *octets = split_all_octets(d, with_batch);
-    PyObject *position = d->unfinished == NULL || with_batch ? Py_NewRef(Py_None) : split_position(d);
-    PyObject *reference = PyObject_CallMethod(d->splitter->framing, "_leave", "NNO", octets, position,
-                                              d->truncated ? Py_True : Py_False);
-    if (reference == NULL)
-        return NULL;
-    reset(d);
-    d->reference = reference;
-    return referred(d, PyObject_CallMethod(reference, "feed", "y#n", "", (Py_ssize_t)0, limit), false);
 }
 
 /* --- octets to messages ------------------------------------------------------------------------------------------- */
@@ -90,10 +90,8 @@ PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     Splitter *s = d->splitter;
     Py_ssize_t size = PyBytes_GET_SIZE(data);
     end_batch(d);
-    if (d->reference != NULL)
-        return referred(d, PyObject_CallMethod(d->reference, "feed", "On", data, limit), false);
-    if (d->left)
-        return leave(d, false, limit);
+    if (d->left || d->reference != NULL)
+        return refer(d, false, d->left ? s->nothing : data, limit);
     if (size && !d->gathering && take_in(d, data, size) < 0)
         return NULL;
     Batch batch;
@@ -115,56 +113,54 @@ PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
     d->given = step < MORE ? 0 : (unsigned)batch.count;
     PyObject *list = list_of(&batch, step >= MORE);
     /* Python decodes the messages before it, too: then all are one batch, and take() can give them back. */
-    return step == LEAVE ? leave(d, batch.count > 0, limit) : list;
+    return step == LEAVE ? refer(d, batch.count > 0, s->nothing, limit) : list;
+}
+
+/* The number of octets that are held here. */
+static inline Py_ssize_t own(Decoder *d)
+{
+    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
+}
+
+Py_ssize_t split_buffered(PyObject *decoder)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (d->reference == NULL)
+        return own(d);
+    PyObject *buffered = PyObject_GetAttrString(d->reference, "buffered");
+    Py_ssize_t size = buffered == NULL ? -1 : PyLong_AsSsize_t(buffered);
+    Py_XDECREF(buffered);
+    return size;
 }
 
 /* --- the methods of a decoder ------------------------------------------------------------------------------------- */
 
-/* Read the number after `before` other arguments, if it is given; it may be named. */
-static int read_last(PyObject *const *args, Py_ssize_t count, PyObject *names, Py_ssize_t before, const char *name,
-                     Py_ssize_t *number)
-{
-    Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (count < before || count + named > before + 1 ||
-        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), name) != 0)) {
-        PyErr_Format(PyExc_TypeError, "%s and, if need be, %s", before ? "feed() takes data" : "take() takes self", name);
-        return -1;
-    }
-    if (count + named == before || args[before] == Py_None)
-        return 0;
-    *number = PyNumber_AsSsize_t(args[before], NULL);
-    return *number == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
 static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    Py_ssize_t limit = INT32_MAX;
-    if (read_last(args, count, names, 1, "limit", &limit) < 0)
-        return NULL;
-    PyObject *data = PyBytes_FromObject(args[0]);
-    PyObject *messages = data == NULL ? NULL : split_feed(d, data, Py_MIN(limit, INT32_MAX));
+    Py_ssize_t limit = INT32_MAX, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    if (count < 1 || count + named > 2 ||
+        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "limit") != 0))
+        return PyErr_Format(PyExc_TypeError, "feed() takes data and, if need be, limit");
+    if (count + named == 2 && args[1] != Py_None)
+        limit = Py_MIN(PyNumber_AsSsize_t(args[1], NULL), INT32_MAX); /* `given` must be able to count to it */
+    PyObject *data = limit == -1 && PyErr_Occurred() ? NULL : PyBytes_FromObject(args[0]);
+    PyObject *messages = data == NULL ? NULL : split_feed(d, data, limit);
     Py_XDECREF(data);
     return messages;
 }
 
 static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
 {
-    PyObject *nothing = PyBytes_FromStringAndSize(NULL, 0);
-    PyObject *messages = nothing == NULL ? NULL : split_feed(d, nothing, INT32_MAX);
-    Py_XDECREF(nothing);
-    if (messages == NULL || PyList_GET_SIZE(messages) || split_buffered((PyObject *)d) == 0)
-        return messages;
-    Py_DECREF(messages);
-    if (d->reference != NULL)
-        return referred(d, PyObject_CallMethod(d->reference, "finish", NULL), true);
-    d->left = d->truncated = true;
-    return leave(d, false, 0);
+    if (own(d) || d->reference != NULL)
+        return refer(d, false, NULL, 0);
+    return split_feed(d, d->splitter->nothing, 0);
 }
 
-static PyObject *decoder_take(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *decoder_take(Decoder *d, PyObject *arguments, PyObject *named)
 {
+    static char *names[] = {"undelivered", NULL};
     Py_ssize_t undelivered = 0;
-    if (read_last(args, count, names, 0, "undelivered", &undelivered) < 0)
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "|n:take", names, &undelivered))
         return NULL;
     if (d->reference != NULL)
         return PyObject_CallMethod(d->reference, "take", "n", undelivered);
@@ -211,23 +207,6 @@ static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
 
 static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
 
-/* The number of octets that are held here. */
-static inline Py_ssize_t own(Decoder *d)
-{
-    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
-}
-
-Py_ssize_t split_buffered(PyObject *decoder)
-{
-    Decoder *d = (Decoder *)decoder;
-    if (d->reference == NULL)
-        return own(d);
-    PyObject *buffered = PyObject_GetAttrString(d->reference, "buffered");
-    Py_ssize_t size = buffered == NULL ? -1 : PyLong_AsSsize_t(buffered);
-    Py_XDECREF(buffered);
-    return size;
-}
-
 static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure))
 {
     return d->reference != NULL ? PyObject_GetAttrString(d->reference, "buffered") : PyLong_FromSsize_t(own(d));
@@ -244,7 +223,7 @@ static PyObject *get_skipped(Decoder *Py_UNUSED(d), void *Py_UNUSED(closure)) { 
 static PyMethodDef decoder_methods[] = {
     {"feed", FT_FAST(decoder_feed), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"finish", (PyCFunction)decoder_finish, METH_NOARGS, NULL},
-    {"take", FT_FAST(decoder_take), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"take", FT_FAST(decoder_take), METH_VARARGS | METH_KEYWORDS, NULL},
     {"settle", (PyCFunction)decoder_settle, METH_NOARGS, NULL},
     {"gap", decoder_gap, METH_NOARGS, NULL},
     {0},

@@ -1,6 +1,7 @@
 /* Encode several messages: one allocation, one copy.
  *
- * Only valid messages of common types. All other messages are left to the Python twin, which encodes them or raises.
+ * Only valid messages of common types, and of framings that write in C what they read (Split._encoder). All other
+ * messages are left to the Python twin, which encodes them or raises.
  */
 #include "framing/_split/split.h"
 
@@ -122,15 +123,11 @@ static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t coun
 
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
-    int knows = s->size || (s->width && s->skip == s->header) || (s->colon && (s->delimiter == NULL || s->counting)) ||
-                (s->delimiter != NULL && !s->keep && !s->colon);
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
     if (s->size && count == 1)
         return frame_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
-    if (knows)
-        return joined(s, messages, count, frame_size, write_message);
-    Py_RETURN_NONE;
+    return joined(s, messages, count, frame_size, write_message);
 }
 
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages)

@@ -11,7 +11,7 @@ Py_ssize_t split_head_of_large(Decoder *d)
 {
     Splitter *s = d->splitter;
     Py_ssize_t head = -1;
-    if (d->need < LARGE)
+    if (d->need < LARGE || !held(d))
         return -1;
     if (s->size)
         head = 0;
@@ -57,17 +57,6 @@ static void expect_more(Py_ssize_t size)
     free(block);
 }
 
-/* Finish the gathered message: it is whole, and no octets are held after it yet. */
-void split_gathered(Decoder *d)
-{
-    expect_more(PyBytes_GET_SIZE(d->buf));
-    d->whole = d->buf;
-    d->buf = NULL;
-    split_drop_window(d);
-    d->gathering = false;
-    d->need = d->splitter->least;
-}
-
 /* Add a read to the message that is being gathered; octets after the message become the window. */
 Step split_gather(Decoder *d, PyObject *data, Batch *batch)
 {
@@ -76,7 +65,11 @@ Step split_gather(Decoder *d, PyObject *data, Batch *batch)
         return RAISED;
     if (d->end < size)
         return MORE;
-    split_gathered(d);
+    expect_more(size);
+    d->whole = d->buf;
+    d->buf = NULL;
     adopt(d, data, taken);
+    d->gathering = false;
+    d->need = d->splitter->least;
     return deliver(batch, Py_NewRef(d->whole));
 }

@@ -1,12 +1,108 @@
-/* The module of the splitters. */
+/* The module of the splitters, and the Python type of a splitter: it makes decoders, and encodes. */
+#include "fields.h"
 #include "framing/_split/split.h"
 
 /* The version of the interface between this file and splitting.py, which refuses a build with another version. */
 #define STAMP 8
 
-#ifdef FOURTUPLE_COUNT
-PyDoc_STRVAR(work_doc, "work()\n--\n\nOctets searched and copied since the last call.");
+typedef struct {
+    SplitApi api;
+    Pool pool;
+} State;
 
+/* --- splitters ---------------------------------------------------------------------------------------------------- */
+
+static PyMemberDef options[] = {
+#define NUMBER_OPTION(name) {#name, T_PYSSIZET, offsetof(Splitter, name), 0, NULL},
+#define OBJECT_OPTION(name) {#name, T_OBJECT, offsetof(Splitter, name), 0, NULL},
+    SPLITTER_NUMBERS(NUMBER_OPTION) SPLITTER_OBJECTS(OBJECT_OPTION){NULL, 0, 0, 0, NULL},
+};
+
+static int take_option(Splitter *s, PyObject *name, PyObject *value)
+{
+    for (PyMemberDef *option = options; option->name != NULL; option++)
+        if (!PyUnicode_CompareWithASCIIString(name, option->name))
+            return PyMember_SetOne((char *)s, option, value);
+    PyErr_Format(PyExc_TypeError, "Splitter() has no option %R", name);
+    return -1;
+}
+
+/* Compute the other fields from the options. */
+static void prepare(Splitter *s)
+{
+    s->least = 1;
+    if (s->size) {
+        s->step = split_fixed;
+        s->least = s->size;
+    }
+    else if (s->width) {
+        s->step = split_length;
+        s->least = s->header = s->offset + s->width;
+        s->smallest = Py_MAX(s->header, s->skip);
+    }
+    else if (s->colon)
+        s->step = s->delimiter != NULL ? split_syslog : split_decimal;
+    else if (s->delimiter != NULL)
+        s->step = split_delimited;
+}
+
+static PyObject *splitter_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *named)
+{
+    State *state = PyType_GetModuleState(type);
+    Splitter *s = (Splitter *)type->tp_alloc(type, 0); /* all fields are 0 or NULL */
+    if (s == NULL)
+        return NULL;
+    s->makes = (PyTypeObject *)Py_NewRef(state->api.decoder);
+    s->pool = &state->pool; /* the type keeps the module alive, and so its state */
+    PyObject *name, *value;
+    for (Py_ssize_t at = 0; named != NULL && PyDict_Next(named, &at, &name, &value);)
+        if (take_option(s, name, value) < 0) {
+            Py_DECREF(s);
+            return NULL;
+        }
+    prepare(s);
+    return (PyObject *)s;
+}
+
+/* Its first fields are objects. */
+#define OBJECTS ((offsetof(Splitter, max) - sizeof(PyObject)) / sizeof(PyObject *))
+
+static int splitter_traverse(PyObject *self, visitproc visit, void *arg)
+{
+    return ft_traverse_fields(self, OBJECTS, visit, arg);
+}
+
+/* The framing refers to the splitter, and the splitter to the framing: a cycle that the garbage collector breaks.
+ * Clearing the framing's dictionary is enough for that, so there is no tp_clear: the splitter stays whole as long as a
+ * decoder refers to it. */
+static void splitter_dealloc(PyObject *self) { ft_dealloc_fields(self, OBJECTS); }
+
+static PyMethodDef splitter_methods[] = {
+    {"decoder", (PyCFunction)split_new_decoder, METH_NOARGS, NULL},
+    {"encode_many", split_encode_many, METH_O, NULL},
+    {0},
+};
+
+static PyType_Slot splitter_slots[] = {
+    {Py_tp_doc, "Splitter(**options): what the options of one framing come to (see split.h); makes its decoders."},
+    {Py_tp_new, splitter_new},
+    {Py_tp_dealloc, splitter_dealloc},
+    {Py_tp_traverse, splitter_traverse},
+    {Py_tp_methods, splitter_methods},
+    {0},
+};
+
+static PyType_Spec splitter_spec = {
+    .name = "fourtuple.framing._split.Splitter",
+    .basicsize = sizeof(Splitter),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = splitter_slots,
+};
+
+/* --- the module --------------------------------------------------------------------------------------------------- */
+
+#ifdef FOURTUPLE_COUNT
+/* work(): octets searched and copied since the last call. */
 static PyObject *work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     PyObject *both = Py_BuildValue("LL", split_searched, split_copied);
@@ -17,7 +113,7 @@ static PyObject *work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 
 static PyMethodDef methods[] = {
 #ifdef FOURTUPLE_COUNT
-    {"work", work, METH_NOARGS, work_doc},
+    {"work", work, METH_NOARGS, NULL},
 #endif
     {0},
 };
@@ -32,8 +128,8 @@ static int module_exec(PyObject *module)
 {
     State *state = PyModule_GetState(module);
     state->api = split_api;
-    state->api.pool = &state->pool; /* the types keep the module alive, and so its state */
-    if (add_type(module, &split_splitter_spec, &state->api.splitter) < 0 ||
+    state->api.pool = &state->pool;
+    if (add_type(module, &splitter_spec, &state->api.splitter) < 0 ||
         add_type(module, &split_decoder_spec, &state->api.decoder) < 0)
         return -1;
     PyObject *api = PyCapsule_New(&state->api, SPLIT_API, NULL);
@@ -61,11 +157,5 @@ static int module_clear(PyObject *module)
 
 static void module_free(void *module) { module_clear(module); }
 
-#ifdef FOURTUPLE_COUNT
-#define INTERPRETERS FT_MAIN_INTERPRETER /* the counts are static */
-#else
-#define INTERPRETERS FT_ANY_INTERPRETER
-#endif
-
-FT_MODULE(_split, INTERPRETERS, module_exec, .m_doc = "The splitters in C; see fourtuple.framing.splitting.",
+FT_MODULE(_split, FT_ANY_INTERPRETER, module_exec, .m_doc = "The splitters in C; see fourtuple.framing.splitting.",
           .m_size = sizeof(State), .m_traverse = module_traverse, .m_clear = module_clear, .m_free = module_free)

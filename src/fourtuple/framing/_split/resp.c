@@ -6,24 +6,23 @@
  *
  * Numbers, strings and arrays are made here; the other types are made by the functions of respvalues.py. The memory of
  * values is charged exactly as there. What clients and servers hardly ever send is left to Python: inline commands,
- * streamed values, attributes, and numbers of 19 digits.
+ * streamed values, attributes, bulk errors, verbatim strings, and numbers of 19 digits.
  */
 #include "framing/_split/split.h"
 
-/* The types, those of RESP2 first; of these, the lines that are values, and strings whose length comes first. */
-#define ALL_TYPES "+-:$*_#,(!=~>%"
+/* The types, those of RESP2 first; of these, the lines that are values. */
+#define TYPES "+-:$*_#,(~>%"
 #define TYPES_OF_TWO 5
 #define SCALARS "+-:_#,("
-#define BULKS "$!="
 /* Deeper values are left to Python. */
 #define DEEPEST 32
 
 /* A message in progress. `at` tells how far it is decoded, from `start` on. The decoder's `need` tells how far its line
- * is searched; if `bulk` is set (the kind of a string whose length is known), `need` is the end of that string. */
+ * is searched, or in a bulk string, whose length is known, where that ends. */
 typedef struct Unfinished {
     Py_ssize_t at;
     Py_ssize_t charged; /* the memory of its values */
-    char bulk;
+    bool in_bulk;
     int depth;
     Py_ssize_t left[DEEPEST]; /* for each aggregate that is not whole, outermost first: how many values have not come */
 } Unfinished;
@@ -115,18 +114,13 @@ static PyObject *value_at(Splitter *s, const char **at, const char *end)
         return scalar(s, head.kind, head.text, head.size);
     if (head.number < 0)
         Py_RETURN_NONE;
-    if (!strchr(BULKS, head.kind)) {
-        PyObject *values = values_at(s, at, end, head.number);
-        return head.kind == '*' ? values : made_by(s->aggregates, head.kind, values);
+    if (head.kind == '$') {
+        COPIED(head.number);
+        *at += head.number + 2;
+        return PyBytes_FromStringAndSize(*at - head.number - 2, head.number);
     }
-    const char *octets = *at;
-    *at += head.number + 2;
-    if (head.kind == '!')
-        return scalar(s, '-', octets, head.number);
-    /* a verbatim string begins with three letters of format and a colon */
-    Py_ssize_t format = head.kind == '=' ? 4 : 0;
-    COPIED(head.number);
-    return PyBytes_FromStringAndSize(octets + format, head.number - format);
+    PyObject *values = values_at(s, at, end, head.number);
+    return head.kind == '*' ? values : made_by(s->aggregates, head.kind, values);
 }
 
 PyObject *split_position(Decoder *d)
@@ -142,7 +136,7 @@ PyObject *split_position(Decoder *d)
             Py_CLEAR(stack);
         Py_XDECREF(level);
     }
-    return Py_BuildValue("(ninnN)", now->at, now->bulk, d->need, now->charged, stack);
+    return Py_BuildValue("(ninnN)", now->at, now->in_bulk ? '$' : 0, d->need, now->charged, stack);
 }
 
 /* --- the first pass: each step checks before it changes anything, so that Python can go on at the same value ------- */
@@ -150,7 +144,7 @@ PyObject *split_position(Decoder *d)
 /* The memory that is charged for a value of this type with `size` octets of text. */
 static inline Py_ssize_t charge(Splitter *s, char kind, Py_ssize_t size)
 {
-    return s->value + (kind == '-' || kind == '!' ? s->text * size : size);
+    return s->value + (kind == '-' ? s->text * size : size);
 }
 
 /* Whether values of this size would exceed max_memory. */
@@ -206,11 +200,10 @@ static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
     if (d->need > held(d))
         return MORE;
     const char *octets = octets_at(d, d->start + now->at);
-    char kind = now->bulk;
-    if (octets[size] != '\r' || octets[size + 1] != '\n' || (kind == '=' && (size < 4 || octets[3] != ':')))
+    if (octets[size] != '\r' || octets[size + 1] != '\n')
         return LEAVE;
-    now->bulk = 0;
-    return whole_value(d, now, batch, d->need, charge(d->splitter, kind, size));
+    now->in_bulk = false;
+    return whole_value(d, now, batch, d->need, d->splitter->value + size);
 }
 
 /* A line that is a value. `text` is what follows the type, and `end` the end of the line. */
@@ -236,7 +229,7 @@ static Step scalar_line(Decoder *d, Unfinished *now, Batch *batch, char kind, co
 static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
 {
     Splitter *s = d->splitter;
-    if (now->bulk)
+    if (now->in_bulk)
         return bulk_string(d, now, batch);
     Py_ssize_t seen = d->need - 1;
     const char *message = octets_at(d, d->start), *line = message + now->at;
@@ -247,7 +240,7 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
         return LEAVE;
     if (eol == NULL)
         return more(d, end);
-    if (eol - line < 2 || eol[-1] != '\r' || !memchr(ALL_TYPES, *line, s->three ? sizeof ALL_TYPES - 1 : TYPES_OF_TWO))
+    if (eol - line < 2 || eol[-1] != '\r' || !memchr(TYPES, *line, s->three ? sizeof TYPES - 1 : TYPES_OF_TWO))
         return LEAVE;
     if (strchr(SCALARS, *line))
         return scalar_line(d, now, batch, *line, line + 1, eol - line - 2, end);
@@ -257,12 +250,12 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     if (number == -1)
         return (*line != '$' && *line != '*') || too_much(s, now, s->value) ? LEAVE
                                                                             : whole_value(d, now, batch, end, s->value);
-    if (!strchr(BULKS, *line))
+    if (*line != '$')
         return aggregate(d, now, batch, *line, number, end);
-    if ((s->max >= 0 && end + number + 2 > s->max) || too_much(s, now, charge(s, *line, number)))
+    if ((s->max >= 0 && end + number + 2 > s->max) || too_much(s, now, s->value + number))
         return LEAVE;
     now->at = end;
-    now->bulk = *line;
+    now->in_bulk = true;
     d->need = end + number + 2;
     return ON;
 }

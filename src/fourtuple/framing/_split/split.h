@@ -11,8 +11,7 @@
  *     resp.c       RESP, whose messages are trees
  *     decoder.c    the decoder
  *     encode.c     the encoder, for several messages at once
- *     splitter.c   the splitter: the options of a framing
- *     module.c     the module
+ *     module.c     the module, and the splitter: the options of a framing
  *     api.c        the functions of api.h, for the turn in C
  *
  * The decoder's state, and the window: the octets that it holds.
@@ -67,12 +66,12 @@ typedef enum {
     F(size) /* fixed */                                                                                                \
     F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
     F(colon) F(comma) /* a length in decimal digits: the octet that ends it, and one that ends a message, or 0 */      \
-    F(counting) /* whether syslog writes counts */                                                                     \
     F(keep) F(strip_cr) /* a delimiter */                                                                              \
     F(three) F(max_count) F(max_depth) F(max_memory) /* RESP */                                                        \
     F(value) F(text) /* the charge of a value, and of an octet of an error's text */
 #define SPLITTER_OBJECTS(F)                                                                                            \
     F(framing)                                                                                                         \
+    F(nothing) /* b"" */                                                                                               \
     F(lead)                                                                                                            \
     F(delimiter)                                                                                                       \
     F(scalars) F(aggregates) /* dicts of functions that make values, by the first octet */                             \
@@ -85,8 +84,8 @@ typedef enum {
 typedef struct {
     PyObject_HEAD
     SPLITTER_OBJECTS(OBJECT_FIELD)
+    PyTypeObject *makes; /* the type of its decoders */
     SPLITTER_NUMBERS(NUMBER_FIELD)
-    PyTypeObject *makes;              /* the type of its decoders */
     Pool *pool;                       /* the messages to reuse, shared by all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *); /* NULL for RESP */
     Py_ssize_t least;                 /* the fewest octets with which a step can begin */
@@ -210,7 +209,7 @@ static inline Py_ssize_t gathered_size(Decoder *d)
 void split_drop_window(Decoder *d);
 int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most);
 int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most);
-PyObject *split_all_octets(Decoder *d, int with_batch);
+PyObject *split_all_octets(Decoder *d, bool with_batch);
 
 /* --- steps.c: cut the message at `start`, or return why not ------------------------------------------------------- */
 
@@ -225,7 +224,6 @@ const char *split_find(Splitter *s, const char *from, const char *end);
 
 Py_ssize_t split_head_of_large(Decoder *d);
 int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming);
-void split_gathered(Decoder *d);
 Step split_gather(Decoder *d, PyObject *data, Batch *batch);
 
 /* --- resp.c ------------------------------------------------------------------------------------------------------- */
@@ -243,17 +241,10 @@ Py_ssize_t split_buffered(PyObject *decoder);
 PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit);
 int split_settle(PyObject *decoder);
 
-/* --- encode.c, splitter.c, api.c, module.c ------------------------------------------------------------------------ */
-
-/* The state of the module, one for each interpreter. */
-typedef struct {
-    SplitApi api;
-    Pool pool;
-} State;
+/* --- encode.c, api.c ---------------------------------------------------------------------------------------------- */
 
 PyObject *split_encode_one(PyObject *splitter, PyObject *message);
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
-extern PyType_Spec split_splitter_spec;
 extern const SplitApi split_api;
 
 /* Add the octets of one read to the window. */

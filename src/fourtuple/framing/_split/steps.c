@@ -18,15 +18,11 @@ Step split_fixed(Decoder *d, Batch *batch)
 
 /* --- a length of 1 to 8 octets ------------------------------------------------------------------------------------ */
 
-static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, int little)
+static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, bool little)
 {
     uint64_t number = 0;
-    if (little)
-        for (Py_ssize_t i = width; i-- > 0;)
-            number = number << 8 | at[i];
-    else
-        for (Py_ssize_t i = 0; i < width; i++)
-            number = number << 8 | at[i];
+    for (Py_ssize_t i = 0; i < width; i++)
+        number = number << 8 | at[little ? width - 1 - i : i];
     return number;
 }
 
@@ -58,8 +54,6 @@ Step split_decimal(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t available = held(d), at = 0, size = 0, ending = s->comma != 0;
-    if (available == 0)
-        return more(d, 1);
     const char *octets = octets_at(d, d->start);
     for (; at < available && octets[at] >= '0' && octets[at] <= '9'; at++)
         if ((size = size * 10 + octets[at] - '0') > ENDLESS)

@@ -56,22 +56,15 @@ int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t mos
 }
 
 /* All octets that are not decoded yet, as bytes; `with_batch` adds those of the latest batch in front, unchanged. */
-PyObject *split_all_octets(Decoder *d, int with_batch)
+PyObject *split_all_octets(Decoder *d, bool with_batch)
 {
-    Py_ssize_t from = with_batch ? d->base : d->start;
-    Py_ssize_t before = d->gathering || (with_batch && d->whole != NULL) ? PyBytes_GET_SIZE(d->head) : 0;
-    Py_ssize_t middle = with_batch && d->whole != NULL ? PyBytes_GET_SIZE(d->whole) : 0;
-    Py_ssize_t window = d->end - from;
-    PyObject *all = PyBytes_FromStringAndSize(NULL, before + middle + window);
-    if (all == NULL)
-        return NULL;
-    char *to = PyBytes_AS_STRING(all);
-    if (before)
-        memcpy(to, PyBytes_AS_STRING(d->head), (size_t)before);
-    if (middle)
-        memcpy(to + before, PyBytes_AS_STRING(d->whole), (size_t)middle);
+    bool whole = with_batch && d->whole != NULL;
+    Py_ssize_t from = with_batch ? d->base : d->start, window = d->end - from;
+    PyObject *all = Py_NewRef(d->gathering || whole ? d->head : d->splitter->nothing);
+    if (whole)
+        PyBytes_Concat(&all, d->whole);
     if (window)
-        memcpy(to + before + middle, octets_at(d, from), (size_t)window);
-    COPIED(before + middle + window);
+        PyBytes_ConcatAndDel(&all, PyBytes_FromStringAndSize(octets_at(d, from), window));
+    COPIED(2 * (d->end - from));
     return all;
 }
