@@ -21,8 +21,12 @@ Step split_fixed(Decoder *d, Batch *batch)
 static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, bool little)
 {
     uint64_t number = 0;
-    for (Py_ssize_t i = 0; i < width; i++)
-        number = number << 8 | at[little ? width - 1 - i : i];
+    if (little)
+        for (Py_ssize_t i = width; i-- > 0;)
+            number = number << 8 | at[i];
+    else
+        for (Py_ssize_t i = 0; i < width; i++)
+            number = number << 8 | at[i];
     return number;
 }
 
