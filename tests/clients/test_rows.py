@@ -178,7 +178,7 @@ def test_a_request_waits_for_the_server(clients: Clients, peer: Peer) -> None:
 
 
 def failed_before(call: Callable[[], object]) -> pytest.ExceptionInfo[DeadlinePassed]:
-    """Call until an attempt to connect fails before the deadline of the call; a busy machine may let that pass first."""
+    """Call until an attempt to connect fails before the deadline of the call; on a busy machine it may be the later."""
     while True:
         with pytest.raises(DeadlinePassed) as caught:
             call()
