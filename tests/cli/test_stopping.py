@@ -170,11 +170,13 @@ def test_ctrl_c_during_the_imports_leaves_no_traceback(command: list[str], what:
         else:
             pytest.fail(f"{where} was not imported")
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
+        out, err = process.communicate()
         assert "Traceback" not in err
         assert "KeyboardInterrupt" not in err
-        # By the signal; or, where the command got on faster than this test, by the handler of its loop.
-        assert process.returncode in (-signal.SIGINT, 128 + signal.SIGINT)
+        # By the signal; or, where the command got on faster than this test, by the handler of its loop: a server that
+        # listens by then is drained.
+        ended = 0 if "Stopped, 0 connections aborted" in out else 128 + signal.SIGINT
+        assert process.returncode in (-signal.SIGINT, ended)
     finally:
         process.kill()
         process.communicate()
