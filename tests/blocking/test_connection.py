@@ -233,6 +233,21 @@ def test_iteration_ends_with_the_file(pair: Pair) -> None:
             connection.receive(timeout=SOON)
 
 
+def test_next_and_loops_take_the_messages_in_turn(pair: Pair) -> None:
+    connection, peer = pair()
+    peer.sendall(b"one\ntwo\nthree\nfour\n")
+    assert next(connection) == b"one"
+    for message in connection:
+        assert message == b"two"
+        assert connection.receive() == b"three"  # within the loop
+        break
+    peer.shutdown(socket.SHUT_WR)
+    assert list(connection) == [b"four"]
+    assert list(connection) == []
+    with pytest.raises(StopIteration):
+        next(connection)
+
+
 def test_a_message_that_is_cut_short(pair: Pair) -> None:
     connection, peer = pair("fixed:16")
     peer.sendall(b"only seven"[:7])

@@ -284,25 +284,31 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         return agreed
 
     def __iter__(self) -> Iterator[In_co]:
-        """Iterate over the messages until the peer's end of file, or until this side has closed."""
-        return self
+        """Iterate over the messages until the peer's end of file, or until this side has closed.
+
+        Any other error ends this iteration; a new one goes on behind it.
+        """
+        # A generator, because it costs a loop less than a call of __next__() for each message.
+        stream, receive_straight = self._stream, self._in.receive_straight
+        while True:
+            try:
+                while stream.path is _PLAIN and (inbox := stream.inbox) and inbox[-1].__class__ is not Unmapped:
+                    yield inbox.pop()
+            except IndexError:
+                pass  # another thread took it
+            message = receive_straight()
+            if message is NOT_YET:
+                try:
+                    message = self.receive()
+                except (EndOfFile, ConnectionEnded):
+                    return
+            yield message
+            del message  # it is not kept while the next one is waited for
 
     def __next__(self) -> In_co:
-        stream = self._stream
-        message: In_co
-        try:
-            if stream.path is _PLAIN and stream.inbox and stream.inbox[-1].__class__ is not Unmapped:
-                message = stream.inbox.pop()
-                return message
-        except IndexError:
-            pass  # another thread took it
-        if (straight := self._in.receive_straight()) is not NOT_YET:
-            message = straight
+        for message in self:
             return message
-        try:
-            return self.receive()
-        except (EndOfFile, ConnectionEnded):
-            raise StopIteration from None
+        raise StopIteration
 
     # -- sending ------------------------------------------------------------------------------------------
 

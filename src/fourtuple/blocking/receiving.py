@@ -126,26 +126,22 @@ class Receiving:
             except OSError as error:
                 self._failed(error)
                 return NOT_YET
-            return self._first_of(data)
+            with sock.lock:
+                if not data or stream.path is not _PLAIN or sock.descriptor is None:
+                    self._arrived.append(data)
+                    self._take_in()
+                    return NOT_YET
+                now = sock.clock()
+                one = stream.feed(data, now)
+                stream.paused(now)
+                inbox = stream.inbox
+                if not one and (stream.path is not _PLAIN or not inbox or inbox[-1].__class__ is Unmapped):
+                    return NOT_YET
+                return inbox.pop()
         finally:
             del descriptor  # so that no traceback keeps it
             sock.receiving = False
             self._reading.release()
-
-    def _first_of(self, data: bytes) -> Any:
-        """Give the octets to the stream; return the first message in them, or NOT_YET."""
-        sock, stream = self._socket, self._stream
-        with sock.lock:
-            if not data or stream.path is not _PLAIN or sock.descriptor is None:
-                self._arrived.append(data)
-                self._take_in()
-                return NOT_YET
-            now = sock.clock()
-            stream.feed(data, now)
-            stream.paused(now)
-            if stream.path is not _PLAIN or not stream.inbox or stream.inbox[-1].__class__ is Unmapped:
-                return NOT_YET
-            return stream.inbox.pop()
 
     # -- waiting ------------------------------------------------------------------------------------------
 

@@ -70,8 +70,8 @@ class Sending:
         waiting = stream.outbox_size
         if sock.owned or stream.path is not _PLAIN:
             return False
-        if waiting and waiting >= min(_MOST_JOINED, stream.limits.high_water, stream.limits.max_outbox):
-            return False
+        if waiting and (waiting >= _MOST_JOINED or waiting >= stream.limits.high_water):
+            return False  # high_water is at most max_outbox
         with sock.lock:
             if sock.descriptor is None:
                 sock.check_lent("send")

@@ -108,9 +108,12 @@ class Channel(Watching):
             reply = inline._handle(stream.inbox.pop())
             if len(data) >= _LARGE:
                 stream.decoder.settle()
-            none_or_last = reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words))
             # The handler may have changed anything, including its own connection.
-            if none_or_last or stream.outbox_size or stream.path is not path:
+            if (
+                (reply.__class__ is not bytes and (reply is None or isinstance(reply, inline.last_words)))
+                or stream.outbox_size
+                or stream.path is not path
+            ):
                 inline.say(reply)
                 self._consume()
                 return
@@ -128,8 +131,7 @@ class Channel(Watching):
         except OSError as error:
             self._write_failed(error)
             return
-        stream.answered(octets, taken, now)
-        if taken != len(octets) or stream.path is not path:
+        if not stream.answered(octets, taken, now):
             self.settle()
 
     def _serve(self, events: int) -> None:

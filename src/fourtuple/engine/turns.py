@@ -185,8 +185,8 @@ class Turns(Sweeping):
                     watcher.on_ready(events)
                 except BaseException as error:
                     self._failed(watcher, error)
-                before, self.now = now, clock()
-                now = self.now
+                before = now
+                self.now = now = clock()
                 if now - before > slow:
                     self._slow(watcher, now - before)
         if served < len(ready):

@@ -80,7 +80,9 @@ class _FixedDecoder(BufferedDecoder):
     def feed(self, data: Octets, limit: int | None = None) -> list[Any]:
         # A peer that waits for each reply sends one message a read: return the read itself, without a slice.
         if len(data) == self._size and data.__class__ is bytes and self._start == len(self._buffer):
-            self._buffer, self._base, self._start, self._given = data, 0, self._size, 1
+            # Not one assignment of four values: that would make a tuple of them.
+            self._buffer, self._base = data, 0
+            self._start, self._given = self._size, 1
             return [data]
         return super().feed(data, limit)
 

@@ -211,7 +211,7 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
         replies: AsyncGenerator[Any, None] = self._handler.function(message, *self._arguments)
         del message
         timed = self.channel.deadlines.handler_timeout is not None
-        room = stream.limits.high_water
+        room, ended = stream.limits.high_water, False
         try:
             async for reply in self._in_time_each(replies) if timed else replies:
                 if stream.writing is not _OPEN:
@@ -232,9 +232,10 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
                 elif share.over:
                     await self.connection._behind_others()
             else:
-                return
+                ended = True
         finally:
-            await replies.aclose()
+            if not ended:  # closing one that has ended does nothing, and costs as much as a reply
+                await replies.aclose()
 
     async def _in_time_each(self, replies: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
         """Pull each reply within ``handler_timeout``."""

@@ -66,7 +66,7 @@ class Inbound(Backpressure):
         except MessageError as error:
             self._message_error(error)
             return False
-        if len(messages) == 1 and messages[0] is data:  # the most frequent case: the read is exactly one message
+        if messages and messages[0] is data:  # the most frequent case: the read is exactly one message
             self.messages_in += 1
             self.message_since = None
             self.inbox = messages

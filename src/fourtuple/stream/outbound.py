@@ -59,13 +59,13 @@ class Outbound(Backpressure):
                 raise self._why_not_writing()
         framing = self.framing
         octets = framing.encode(message)
-        size = len(octets)
-        if self.layer is None and size and self.outbox_size < self.limits.max_outbox:
-            if self.outbox:
+        size, waiting = len(octets), self.outbox_size
+        if size and self.layer is None and waiting < self.limits.max_outbox:
+            if waiting:
                 self.outbox.append(octets)
             else:
                 self.outbox = [octets]
-            self.outbox_size += size
+            self.outbox_size = waiting + size
         else:
             self.write(octets)
         self.messages_out += 1
@@ -256,8 +256,11 @@ class Outbound(Backpressure):
         if count:
             self.last_activity = now
 
-    def answered(self, octets: bytes, taken: int, now: float) -> None:
-        """Note that a reply went directly to the kernel, with the outbox empty. The octets not taken wait."""
+    def answered(self, octets: bytes, taken: int, now: float) -> bool:
+        """Note that a reply went directly to the kernel, with the outbox empty. The octets not taken wait.
+
+        Returns whether nothing is left to do: the kernel has taken all, and the stream is still on a fast path.
+        """
         self.messages_out += 1
         if taken == len(octets):
             self.octets_out += taken
@@ -265,6 +268,7 @@ class Outbound(Backpressure):
             self.undersent(octets, taken, now)
         if self.framing.ends_stream:
             self.end_writing()
+        return not self.outbox_size and self.path is not _SPECIAL
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """Note that the kernel took a part of these octets, with the outbox empty. The rest waits."""

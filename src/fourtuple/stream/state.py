@@ -280,7 +280,8 @@ class State(StreamFields):
         if self._paused_at is None:
             return
         away, self._paused_at = now - self._paused_at, None
-        self.opened += away if self.deferred_first and not self.messages_in else 0.0
+        if not self.messages_in and self.deferred_first:
+            self.opened += away
         self.last_activity = now
         if self.message_since is not None:
             self.message_since += away
