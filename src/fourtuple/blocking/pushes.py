@@ -9,11 +9,11 @@ from typing import Any, Self
 
 from fourtuple.errors import ConnectionEnded
 from fourtuple.pool import Gap, PushInbox
-from fourtuple.pool.pushes import PushWatch
+from fourtuple.pool.pushes import PushSource, PushWatch
 from fourtuple.typevars import Generic, In_co
 
 
-class PushStream(Generic[In_co]):
+class PushStream(PushSource, Generic[In_co]):
     """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
 
     ``for push in client.pushes()``. If the loop ends without :meth:`close`, or its thread ends, the next request raises
@@ -22,11 +22,9 @@ class PushStream(Generic[In_co]):
     """
 
     def __init__(self, inbox: PushInbox, take: Callable[[float | None], Any]) -> None:
-        self._inbox = inbox
         self._take = take
         self._watch = Watch(self)
-        inbox.consumer = self._watch
-        inbox.unwanted = False
+        super().__init__(inbox, self._watch)
 
     def receive(self, timeout: float | None = None) -> In_co | Gap:
         """Return the next push or Gap.
@@ -37,11 +35,6 @@ class PushStream(Generic[In_co]):
         self._watch.thread = threading.current_thread()
         push: In_co | Gap = self._take(timeout)
         return push
-
-    def close(self) -> None:
-        """Say that no pushes are wanted any more: those that come are dropped and counted. Idempotent."""
-        if self._inbox.consumer is self._watch:
-            self._inbox.consumer, self._inbox.unwanted = None, True
 
     def __iter__(self) -> Iterator[In_co | Gap]:
         return self
@@ -58,10 +51,7 @@ class PushStream(Generic[In_co]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._watch.failed(error)
+        self._left(error)
 
 
 class Watch(PushWatch):

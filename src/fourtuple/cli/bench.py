@@ -117,10 +117,7 @@ def _write(place: str, text: str) -> None:
     "--lines", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with one request per line, in the form of --send.",
 )  # fmt: skip
-@click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")
-@click.option(
-    "--server-name", metavar="NAME", help="The name that the server's certificate must have.  [the host of ADDRESS]"
-)
+@client_tls.wanted
 @click.option(
     "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
     help="Begin each connection with a PROXY header of this version that has the connection's own name.",

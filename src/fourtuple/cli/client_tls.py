@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import click
 
@@ -10,12 +11,21 @@ from fourtuple.cli.flags import option_flag
 from fourtuple.errors import OptionError
 from fourtuple.options import Tls, declared
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 _NAMES = ("ca", "verify", "certificate", "key", "key_password", "alpn", "minimum")
 
 
 def flags(family: str = "tls", prefix: str = "") -> list[click.Parameter]:
     """Return the flags of the TLS options of a client, under one heading of the help."""
     return [option_flag(family, option, prefix) for option in declared(Tls) if option.name in _NAMES]
+
+
+def wanted(command: Command) -> Command:
+    """Give a command ``--tls`` and ``--server-name``: arguments of its function, for :func:`chosen`."""
+    name = "The name that the server's certificate must have.  [the host of ADDRESS]"
+    command = click.option("--server-name", metavar="NAME", help=name)(command)
+    return click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")(command)
 
 
 def chosen(wanted: bool, flags: Mapping[str, str | None], prefix: str = "") -> Tls | None:

@@ -74,10 +74,7 @@ CONNECT_SECONDS = 10.0
     help="Send no end of file after the messages: some servers then close without replying.",
 )  # fmt: skip
 @click.option("--local", type=types.address(0), help="The local address to connect from.")
-@click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")
-@click.option(
-    "--server-name", metavar="NAME", help="The name that the server's certificate must have.  [the host of ADDRESS]"
-)
+@client_tls.wanted
 @click.option(
     "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
     help="Begin with a PROXY header of this version, as a balancer does, that has this connection's own name.",

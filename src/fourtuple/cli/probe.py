@@ -40,8 +40,7 @@ PAUSE_SECONDS = 1.0
 @click.option("--wait", type=types.seconds(), default=LISTEN_SECONDS, metavar="SECONDS",
               help=f"For the first octets.  [{LISTEN_SECONDS:g}]")  # fmt: skip
 @click.option("--local", type=types.address(0), help="Where to connect from.")
-@click.option("--tls", is_flag=True, help="Speak TLS. Any of the other options of TLS means it, too.")
-@click.option("--server-name", metavar="NAME", help="What the certificate has to be for.  [the host of ADDRESS]")
+@client_tls.wanted
 @click.option("--proxy-header", type=click.IntRange(1, 2), metavar="1|2", help="Begin with a PROXY header.")
 @click.option("--count", "-n", type=click.IntRange(1), metavar="N", help="Probe N times, and draw the times.")
 @click.option("--watch", "-w", is_flag=True, help="Probe until it is reached: tells when it is back.")

@@ -10,11 +10,11 @@ from typing import Any, Self
 from fourtuple.errors import ConnectionEnded, DeadlinePassed
 from fourtuple.options import check_timeout
 from fourtuple.pool import Gap, PushInbox
-from fourtuple.pool.pushes import PushWatch
+from fourtuple.pool.pushes import PushSource, PushWatch
 from fourtuple.typevars import Generic, In_co
 
 
-class PushStream(Generic[In_co]):
+class PushStream(PushSource, Generic[In_co]):
     """The messages of the server that answer no request, and a :class:`Gap` where some may be missing.
 
     ``async for push in client.pushes()``. If the loop ends without :meth:`close`, or its task fails, the next request
@@ -25,13 +25,11 @@ class PushStream(Generic[In_co]):
     def __init__(
         self, inbox: PushInbox, whom: str, take: Callable[[], Awaitable[Any]], at_hand: Callable[[], bool]
     ) -> None:
-        self._inbox = inbox
         self._whom = whom
         self._take = take
         self._at_hand = at_hand
         self._watch = Watch(self)
-        inbox.consumer = self._watch
-        inbox.unwanted = False
+        super().__init__(inbox, self._watch)
 
     async def receive(self, timeout: float | None = None) -> In_co | Gap:
         """Return the next push or Gap.
@@ -48,11 +46,6 @@ class PushStream(Generic[In_co]):
             raise DeadlinePassed("receive", timeout or 0.0, self._whom, "no push came, receive again") from None
         return push
 
-    def close(self) -> None:
-        """Say that no pushes are wanted any more: those that come are dropped and counted. Idempotent."""
-        if self._inbox.consumer is self._watch:
-            self._inbox.consumer, self._inbox.unwanted = None, True
-
     def __aiter__(self) -> AsyncIterator[In_co | Gap]:
         return self
 
@@ -68,10 +61,7 @@ class PushStream(Generic[In_co]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self._watch.failed(error)
+        self._left(error)
 
 
 class Watch(PushWatch):

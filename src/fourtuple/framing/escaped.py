@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar
 
-from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
+from fourtuple.errors import MalformedMessage, MessageTooLong, OptionError
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_size, octets_of
@@ -72,14 +72,8 @@ class Escaped(Stuffed):
     def _escapes(self) -> re.Pattern[bytes]:
         return re.compile(re.escape(self.escape) + b"(.?)", re.DOTALL)
 
-    def _max_stuffed(self) -> int | None:
-        return None if self.max_message is None else 2 * self.max_message
-
     def encode(self, message: Octets) -> bytes:
-        octets = octets_of(self, message)
-        check_size(self, len(octets))
-        if not octets:
-            raise EncodeError(f"{self}: a message of 0 octets would be an idle line")
+        octets = self._octets_in(message)
         codes = self._codes
         return self.flag + self._escaped.sub(lambda found: codes[found[0]], octets) + self.flag
 

@@ -57,9 +57,20 @@ class Stuffed(Framing[bytes, Octets]):
         """Whether octets before the first flag of the stream are no message."""
         return False
 
-    @abstractmethod
     def _max_stuffed(self) -> int | None:
-        """The most octets between two flags for a message of ``max_message`` octets; ``None`` means no bound."""
+        """The most octets between two flags for a message of ``max_message`` octets; ``None`` means no bound.
+
+        Here: every octet may be escaped.
+        """
+        return None if self.max_message is None else 2 * self.max_message
+
+    def _octets_in(self, message: Octets) -> bytes:
+        """The octets of a message to send. Raises EncodeError for a message that two flags in a row would be."""
+        octets = octets_of(self, message)
+        check_size(self, len(octets))
+        if not octets:
+            raise EncodeError(f"{self}: a message of 0 octets would be an idle line")
+        return octets
 
     @abstractmethod
     def _unstuff(self, octets: bytes) -> bytes | None:
@@ -160,14 +171,8 @@ class Slip(Stuffed):
     word: ClassVar[str] = "slip"
     flag: ClassVar[bytes] = b"\xc0"
 
-    def _max_stuffed(self) -> int | None:
-        return None if self.max_message is None else 2 * self.max_message
-
     def encode(self, message: Octets) -> bytes:
-        octets = octets_of(self, message)
-        check_size(self, len(octets))
-        if not octets:
-            raise EncodeError(f"{self}: a message of 0 octets would be an idle line")
+        octets = self._octets_in(message)
         stuffed = octets.replace(b"\xdb", b"\xdb\xdd").replace(b"\xc0", b"\xdb\xdc")
         return (b"\xc0" if self.lead else b"") + stuffed + b"\xc0"
 

@@ -55,6 +55,27 @@ class PushWatch:
         return self.has_failed or self._pushes() is None, self._error
 
 
+class PushSource:
+    """What the iterators over pushes have in common: they are the consumer of an inbox until they are closed."""
+
+    def __init__(self, inbox: PushInbox, watch: PushWatch) -> None:
+        self._inbox = inbox
+        inbox.consumer = self._consumer = watch
+        inbox.unwanted = False
+
+    def close(self) -> None:
+        """Say that no pushes are wanted any more: those that come are dropped and counted. Idempotent."""
+        if self._inbox.consumer is self._consumer:
+            self._inbox.consumer, self._inbox.unwanted = None, True
+
+    def _left(self, error: BaseException | None) -> None:
+        """Take the end of a ``with`` block: it closes, unless it was left by an exception."""
+        if error is None:
+            self.close()
+        else:
+            self._consumer.failed(error)
+
+
 class PushInbox:
     """A queue of pushes, bounded in octets.
 
