@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fourtuple.blocking
-from clients.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer
+from client.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer
 from fourtuple import Client, Fate, Gap, Pool, Pushes
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, WrongThread
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from certificates import serving_context, trusting
-from clients.conftest import BRIEFLY, SECONDS, Clients, Peer, failure_of, until
+from client.conftest import BRIEFLY, SECONDS, Clients, Peer, failure_of, until
 from fourtuple import Fate, Limits, Pool
 from fourtuple.blocking import Client
 from fourtuple.errors import TlsError

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clients.conftest import AT_ONCE, SECONDS, Peer, until
+from client.conftest import AT_ONCE, SECONDS, Peer, until
 from fourtuple import Pool, Pushes, Service, serve_in_thread
 from fourtuple.blocking import Client
 from fourtuple.errors import ConnectionEnded, FourTupleError

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from clients.conftest import SECONDS
+from client.conftest import SECONDS
 from conftest import absent
 from fourtuple import Fate, Gap
 from fourtuple.errors import FourTupleError, PermanentFailure

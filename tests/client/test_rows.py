@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clients.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
+from client.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
 from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
 from fourtuple.errors import (
     ConnectionEnded,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import fourtuple.blocking
-from clients.conftest import AT_ONCE
+from client.conftest import AT_ONCE
 from fourtuple import Client, Connection, Pool, Service, serve_in_thread
 from fourtuple.errors import FourTupleError
 
