@@ -40,6 +40,25 @@ OTHERS_FLAGS |= {"--tcp", "--listen", "--cases", "--upgrade", "--stop-timeout"}
 OTHERS_NAMES = {"tcp-reset", "check-ssl", "kafka-python", "nats-py", "pyvisa-py"}
 
 
+def test_the_picture_of_the_house_has_every_room() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    picture = re.search(r"```text\n(.*?)```", page, re.DOTALL)
+    assert picture is not None
+    rooms = {
+        path.stem
+        for path in SOURCE.iterdir()
+        if (path.suffix == ".py" or (path / "__init__.py").exists()) and not path.name.startswith(("__", "_version"))
+    }
+    assert rooms - set(re.findall(r"\w+", picture[1])) == set()
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    named = set(re.findall(r"`(\w+/[\w/]*(?:\.py)?)`", page))
+    assert len(named) > 30
+    assert {name for name in named if not ((SOURCE / name).exists() or (ROOT / name).exists())} == set()
+
+
 def prose(path: Path) -> str:
     """The page without its code and its comments."""
     return re.sub(r"^```.*?^```$|<!--.*?-->", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
