@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +322,31 @@ def test_uvloop_is_chosen_by_a_flag(serve: Serve, require_package: Any) -> None:
     server = serve("echo", "--loop", "uvloop")
     assert server.ask(b"hello") == b"hello"
     assert server.stop().code == 0
+
+
+WHICH_LOOP = """
+import asyncio
+from fourtuple import Service
+
+service = Service("line")
+
+@service.reply
+async def which(message: bytes) -> bytes:
+    return type(asyncio.get_running_loop()).__module__.encode()
+"""
+
+
+@pytest.mark.parametrize("flags", [(), ("--loop", "auto"), ("--loop", "asyncio")], ids=str)
+def test_the_loop_that_auto_takes_is_the_one_that_the_version_names(
+    serve: Serve, run: Run, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    """uvloop where it is installed, otherwise asyncio's."""
+    (tmp_path / "which.py").write_text(WHICH_LOOP)
+    loop = serve("which.py", *flags).ask(b"?\n").decode().strip()
+    named = re.search(r", loop (\w+)", run("--version").text)
+    assert named is not None
+    assert loop.partition(".")[0] == ("asyncio" if "asyncio" in flags else named[1])
+    assert named[1] == ("uvloop" if find_spec("uvloop") else "asyncio")
 
 
 def test_the_reader_of_the_lines_may_leave(serve: Serve) -> None:

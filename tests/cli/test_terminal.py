@@ -68,7 +68,7 @@ def test_closed_standard_files(serve: Serve, numbers: list[int]) -> None:
     assert done.stdout == (b"" if 1 in numbers else b"hello\n"), "and never what was said to somebody else"
     assert b"Traceback" not in done.stderr
     closed = server.line_with("closed")
-    assert ", in 1 message 6 octets, " in closed, "what is printed reached no socket"
+    assert ", in 6 octets, out 6 octets, " in closed, "what is printed reached no socket"
     assert with_closed(numbers, "--version").returncode == (1 if 1 in numbers else 0)
 
 
