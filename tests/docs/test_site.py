@@ -235,7 +235,7 @@ def test_no_word_of_a_heading_or_of_a_name_in_a_table_is_broken(site: Path, open
     broken = {}
     for path in pages_of(site):
         page.goto(f"{base}/{path}", wait_until="domcontentloaded")
-        for width, selector in ((1280, "td:first-child code"), (390, "h1")):
+        for width, selector in ((1280, "th code, td:first-child code"), (390, "h1")):
             page.set_viewport_size({"width": width, "height": 700})
             words = page.evaluate(BROKEN, selector)
             if words:

@@ -64,8 +64,9 @@ class Operator:
         self._observers: list[events.Observer] = []
         self._running: AsyncExitStack | None = None
         self._begun = False
-        #: Where the HTTP server and the control socket are, while they are there; port 0 is the port that was chosen.
+        #: Where the HTTP server is while it listens, with the port that the kernel chose for port 0; otherwise None.
         self.http_address: Address | None = None
+        #: Where the control socket is while it listens; otherwise None.
         self.control_address: Address | None = None
 
     @property
