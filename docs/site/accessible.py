@@ -31,7 +31,7 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     (re.compile(r"<h1>([^<]*[./][^<]*)"), lambda found: "<h1>" + re.sub(r"(?<=\w[./])", "<wbr>", found[1])),
     # So does a long name in the text of a table.
     (re.compile(r"(?<=>)[^<>]*\w_\w+_[^<>]*(?=</p></td>)"), lambda found: re.sub(r"(?<=\w_)(?=\w)", "<wbr>", found[0])),
-    # And an argument in the head of a table: behind an underscore, and before its value.
+    # And so does an argument in the head of a table.
     (re.compile(r'(?<=<span class="pre">)[\w=]+(?=</span></code></p></th>)'), lambda found: broken(found[0])),
     # The page of results has no heading.
     (re.compile(r'(?=<div id="search-results">)'), "<h1>Search</h1>\n"),
@@ -40,7 +40,7 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
 
 def broken(name: str) -> str:
     """A name with the places at which a browser may break it."""
-    return re.sub(r"(?<=\w_)(?=\w)|(?<==)", "<wbr>", name)
+    return re.sub(r"(?<=\w_)(?=\w)", "<wbr>", name)
 
 
 def lines_of(parameters: str) -> str:

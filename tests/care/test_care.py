@@ -130,6 +130,13 @@ def test_what_happened_is_told_in_order() -> None:
     assert summary([*run, sample(0.8, intact=False)]).endswith("OCTETS ARE MISSING.")
 
 
+def test_one_is_told_as_one() -> None:
+    told = lines([sample(0.0), sample(0.1, snd_cwnd=1, unacked=2, rtt=1000)], 100)
+    assert told[0].endswith(" 1 segment")
+    assert told[1].endswith(" 2 segments")
+    assert told[3].endswith(" 1 ms")
+
+
 def test_no_line_is_wider_than_the_terminal() -> None:
     run = [sample(number / 10, snd_cwnd=number) for number in range(200)]
     for width in (60, 80, 200):

@@ -101,7 +101,7 @@ def test_octets_that_are_cut_nowhere_are_one_reply_to_several(run: Run) -> None:
         ("u32", b"\x15\x03\x03\0\x02\x02\x46", "The octets look like TLS: try --tls."),
         ("u32", b"220 ready\r\n", "The octets look like text, not like u32: try --framing line."),
         ("fixed:400", b"220 ready\r\n", "The octets look like text, not like fixed:400: try --framing line."),
-        ("line", b"\0\0\0\x05\xff\xfe\x01", "The octets do not look like text: try another --framing than line."),
+        ("line", b"\0\0\0\x05\xff\xfe\x01", "The octets do not look like text: try a --framing other than line."),
     ],
 )
 def test_what_the_octets_look_like(run: Run, framing: str, octets: bytes, text: str) -> None:

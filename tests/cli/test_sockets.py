@@ -110,7 +110,7 @@ def test_what_cannot_be_meant_is_a_usage_error(run: Run, arguments: list[str], s
 def test_nothing_is_like_that(run: Run) -> None:
     done = run("sockets", "port=1", "and", "port=2")
     assert done.code == 0
-    assert done.text.startswith("No socket is like that.\n")
+    assert done.text.startswith("No socket matches.\n")
 
 
 # -- for programs -----------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ def lines(samples: Sequence[Sample], width: int) -> list[str]:
         values = [get(samples, at) for at in range(first, len(samples))]
         highest = max(values)
         bars = "".join(_BARS[_level(value, highest)] for value in values)
-        drawn.append(f"{name:{_NAME}}{bars:{room}} {values[-1]:>9,.0f} {unit}"[:width].rstrip())
+        shown = f"{values[-1]:>9,.0f}"
+        one = unit.removesuffix("s") if shown.strip() == "1" and unit != "ms" else unit
+        drawn.append(f"{name:{_NAME}}{bars:{room}} {shown} {one}"[:width].rstrip())
     return drawn
 
 

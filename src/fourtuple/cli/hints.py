@@ -20,11 +20,11 @@ def hint(octets: bytes, framing: Framing, *, tls: bool = False) -> str:
     if is_text and not isinstance(framing, Line):
         return f"The octets look like text, not like {framing}: try --framing line. They begin with {head!r}."
     if head and not is_text and isinstance(framing, Line):
-        return f"The octets do not look like text: try another --framing than line. They begin with {head!r}."
+        return f"The octets do not look like text: try a --framing other than line. They begin with {head!r}."
     return ""
 
 
 def silence(framing: Framing, *, tls: bool) -> str:
     """Return a hint for a peer that sent nothing."""
     other = "" if tls else "uses TLS at this port (--tls), or "
-    return f"Nothing was received: perhaps the peer {other}uses another framing than {framing} (--framing)."
+    return f"Nothing was received: perhaps the peer {other}uses a framing other than {framing} (--framing)."

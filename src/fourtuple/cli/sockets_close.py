@@ -27,7 +27,7 @@ def close_found(seen: Snapshot, named: Sequence[object], wanted: Filter, *, yes:
             f"left alone: the listener at {listener.address}; --listener {listener.address} closes it, too", err=True
         )
     if not chosen:
-        raise Failure("there is nothing to close: no connection is like that", Exit.FAILED)
+        raise Failure("there is nothing to close: no connection matches", Exit.FAILED)
     if seen.source == "proc":
         raise Failure(
             f"sockets are closed over netlink, which is closed here: {seen.why or '--source proc'}", Exit.FAILED

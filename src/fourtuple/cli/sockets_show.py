@@ -149,7 +149,7 @@ def explanations(seen: Snapshot, width: int) -> Iterator[str]:
 def notes(seen: Snapshot) -> Iterator[str]:
     """Yield what the rows do not say: the machine's counters, and what could not be seen."""
     if not seen.sockets:
-        yield "No socket is like that."
+        yield "No socket matches."
     told = counted(seen.counters)
     if told and (seen.listeners or not seen.sockets):
         yield f"Accept queues of this machine since it started: {told}."
