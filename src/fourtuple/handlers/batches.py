@@ -13,6 +13,7 @@ from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handler import ReplyHandler
 from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.options.checking import seen
@@ -98,8 +99,7 @@ class InlineBatches(RepliesOfBatch):
         function = handler.function
         self._handle: Callable[[Any], Any] = function
         if handler.wants_connection:
-            held = self.connection
-            self._handle = lambda messages: function(messages, held)
+            self._handle = with_connection(function, self.connection)
 
     def work(self) -> None:
         """Handle one batch after the other, until the share is spent."""

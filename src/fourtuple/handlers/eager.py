@@ -16,6 +16,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
@@ -53,8 +54,7 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
         if not isinstance(function, FunctionType | MethodType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
             return self._awaited  # a call of it may run code, and may return any awaitable
         if handler.wants_connection:
-            held = self.connection
-            return lambda message: function(message, held)
+            return with_connection(function, self.connection)
         return function
 
     @property

@@ -10,6 +10,7 @@ from fourtuple import fast_path
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
+from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Path, Stream, Unsendable
@@ -122,8 +123,7 @@ class InlineReplies(RepliesOfBatch):
         function = handler.function
         self._handle = function
         if handler.wants_connection:
-            held = self.connection
-            self._handle = lambda message: function(message, held)
+            self._handle = with_connection(function, self.connection)
 
     def begin(self) -> None:
         self.channel.inline = self
@@ -177,8 +177,7 @@ class InlineGenerators(RepliesOfBatch):
         function: Callable[..., GeneratorType[Any, None, None]] = handler.function
         self._function = function
         if handler.wants_connection:
-            held = self.connection
-            self._function = lambda message: function(message, held)
+            self._function = with_connection(function, self.connection)
         #: The same, while no generator is under way.
         self._handle = self._function
         self._replies: GeneratorType[Any, None, None] | None = None
