@@ -6,7 +6,7 @@ goes on with raw octets, sends, or does it to another connection: in inline, asy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ import pytest
 from fourtuple import BlockingConnection, Connection, Reason, Service, events
 from fourtuple.errors import EndOfFile
 from fourtuple.framing import Framing, Line, Varint
+from handlers.kinds import service_by
 from rig import Peer, serving, until
 
 LINES = [b"line%d" % number for number in range(5)]
@@ -25,7 +26,6 @@ Act = Callable[[Any], None]
 
 def service_of(kind: str, at: int, act: Act, seen: list[bytes]) -> Service:
     """Echoes lines, and does ``act(connection)`` before it answers line number ``at``."""
-    service = Service("line")
 
     def handle(message: bytes, connection: Any) -> bytes:
         seen.append(message)
@@ -33,39 +33,7 @@ def service_of(kind: str, at: int, act: Act, seen: list[bytes]) -> Service:
             act(connection)
         return message
 
-    if kind == "inline":
-        service.reply(handle)
-    elif kind == "generator":
-
-        @service.reply
-        def several(message: bytes, connection: Connection) -> Iterator[bytes]:
-            yield handle(message, connection)
-
-    elif kind == "async":
-
-        @service.reply
-        async def awaiting(message: bytes, connection: Connection) -> bytes:
-            return handle(message, connection)
-
-    elif kind == "conversation":
-
-        @service.conversation
-        async def talk(connection: Connection) -> None:
-            async for message in connection:
-                reply = handle(message, connection)
-                if not connection.closed and connection._stream.writing.value == "open":
-                    await connection.send(reply)
-
-    else:
-
-        @service.conversation
-        def converse(connection: BlockingConnection) -> None:
-            for message in connection:
-                reply = handle(message, connection)
-                if not connection.closed and connection._stream.writing.value == "open":
-                    connection.send(reply)
-
-    return service
+    return service_by(kind, handle)
 
 
 everywhere = pytest.mark.parametrize("at", range(5))

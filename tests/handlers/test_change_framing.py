@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -11,51 +10,27 @@ from fourtuple import Connection, Service, blocking, events, reply_and_close
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing import duplex
 from fourtuple.testing import memory_pair
+from handlers.kinds import service_by
 from rig import Peer, serving
 
-KINDS = ("reply", "others", "generator", "async", "async generator", "concurrent")
+KINDS = ("inline", "others", "generator", "async", "async generator", "concurrent")
 
 
 def changing(kind: str) -> Service:
     """``OK`` to everything; ``u8`` and ``line`` change to that framing."""
-    service = Service("line")
 
     def handle(message: bytes, connection: Connection) -> bytes:
         if message in (b"u8", b"line"):
             connection.change_framing(message.decode())
         return b"OK " + message
 
-    if kind == "reply":
-        service.reply(handle)
-    elif kind == "others":
+    if kind != "others":
+        return service_by(kind, handle)
+    service = Service("line")
 
-        @service.reply
-        def other(message: bytes, connection: Connection) -> bytearray:
-            return bytearray(handle(message, connection))
-
-    elif kind == "generator":
-
-        @service.reply
-        def generator(message: bytes, connection: Connection) -> Iterator[bytes]:
-            yield handle(message, connection)
-
-    elif kind == "async":
-
-        @service.reply
-        async def awaited(message: bytes, connection: Connection) -> bytes:
-            return handle(message, connection)
-
-    elif kind == "async generator":
-
-        @service.reply
-        async def generated(message: bytes, connection: Connection) -> AsyncIterator[bytes]:
-            yield handle(message, connection)
-
-    else:
-
-        @service.reply(concurrency=4)
-        async def beside(message: bytes, connection: Connection) -> bytes:
-            return handle(message, connection)
+    @service.reply
+    def other(message: bytes, connection: Connection) -> bytearray:
+        return bytearray(handle(message, connection))
 
     return service
 

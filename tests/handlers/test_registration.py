@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Reason, Service, events
+from fourtuple import Reason, Service, events
 from fourtuple.errors import ServiceError
+from handlers.kinds import service_by
 from rig import Peer, serving, until
 
 
@@ -154,7 +155,7 @@ def test_a_reply_handler_gets_the_connection_where_it_needs_two_arguments(functi
 # -- the states of a service ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["reply", "async reply", "conversation", "blocking"])
+@pytest.mark.parametrize("kind", ["inline", "async", "conversation", "blocking"])
 def test_each_connection_has_a_state_of_its_own_before_anything_is_called(
     run_async: Any, readiness: str, kind: str
 ) -> None:
@@ -162,32 +163,11 @@ def test_each_connection_has_a_state_of_its_own_before_anything_is_called(
         service = Service("line", state=list)
         service.opened(lambda connection: connection.state.append(b"opened"))
 
-        def states(connection: Any, message: bytes) -> bytes:
+        def states(message: bytes, connection: Any) -> bytes:
             connection.state.append(message)
             return b",".join(connection.state)
 
-        if kind == "reply":
-            service.reply(lambda message, connection: states(connection, message))
-        elif kind == "async reply":
-
-            @service.reply
-            async def reply(message: bytes, connection: Connection) -> bytes:
-                return states(connection, message)
-
-        elif kind == "conversation":
-
-            @service.conversation
-            async def converse(connection: Connection) -> None:
-                async for message in connection:
-                    await connection.send(states(connection, message))
-
-        else:
-
-            @service.conversation
-            def block(connection: Any) -> None:
-                for message in connection:
-                    connection.send(states(connection, message))
-
+        service_by(kind, states, service)
         async with serving(service, readiness) as (server, _):
             with await Peer.connect(server) as peer, await Peer.connect(server) as other:
                 assert await peer.talk(b"a\nb\n") == b"opened,a\nopened,a,b\n"

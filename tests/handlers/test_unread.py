@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 
-from fourtuple import BlockingConnection, Connection, Reason, Service, events
+from fourtuple import Connection, Reason, Service, events
 from fourtuple.framing import Unmapped
+from handlers.kinds import service_by
 from rig import Peer, limits, serving, until
 
 #: One, about a batch, and more octets than a read takes.
 COUNTS = [1, 600, 20_000]
 ORDERED = ["inline", "generator", "async", "async generator", "conversation", "blocking"]
-
-Handle = Callable[[bytes, Any], bytes]
 
 
 def put_back(message: bytes, connection: Any) -> bytes:
@@ -26,51 +24,11 @@ def put_back(message: bytes, connection: Any) -> bytes:
     return message
 
 
-def service_of(kind: str, handle: Handle) -> Service:
-    service = Service("line")
-
-    if kind == "inline":
-        service.reply(handle)
-    elif kind == "generator":
-
-        @service.reply
-        def several(message: bytes, connection: Connection) -> Iterator[bytes]:
-            yield handle(message, connection)
-
-    elif kind in ("async", "concurrent"):
-
-        @service.reply(concurrency=3 if kind == "concurrent" else 1)
-        async def awaiting(message: bytes, connection: Connection) -> bytes:
-            return handle(message, connection)
-
-    elif kind == "async generator":
-
-        @service.reply
-        async def asynchronously(message: bytes, connection: Connection) -> AsyncIterator[bytes]:
-            yield handle(message, connection)
-
-    elif kind == "conversation":
-
-        @service.conversation
-        async def talk(connection: Connection) -> None:
-            async for message in connection:
-                await connection.send(handle(message, connection))
-
-    else:
-
-        @service.conversation
-        def converse(connection: BlockingConnection) -> None:
-            for message in connection:
-                connection.send(handle(message, connection))
-
-    return service
-
-
 @pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize("kind", ORDERED)
 def test_what_a_handler_puts_back_comes_next(run_async: Any, readiness: str, kind: str, count: int) -> None:
     async def main() -> None:
-        async with serving(service_of(kind, put_back), readiness) as (server, seen):
+        async with serving(service_by(kind, put_back), readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 for before, behind in ((b"", b""), (b"first\n", b"last\n")):
                     octets = before + b"u%d\n" % count + behind
@@ -87,7 +45,7 @@ def test_what_a_handler_puts_back_comes_next(run_async: Any, readiness: str, kin
 @pytest.mark.parametrize("count", COUNTS)
 def test_several_at_once_share_what_one_puts_back(run_async: Any, readiness: str, count: int) -> None:
     async def main() -> None:
-        async with serving(service_of("concurrent", put_back), readiness) as (server, _):
+        async with serving(service_by("concurrent", put_back), readiness) as (server, _):
             with await Peer.connect(server) as peer:
                 got = await peer.talk(b"a\nu%d\nb\nc\nd\n" % count)
                 assert sorted(got.splitlines()) == sorted([b"a", b"u%d" % count, b"b", b"c", b"d", *[b"again"] * count])
@@ -147,7 +105,7 @@ def test_a_free_place_takes_what_one_that_receives_leaves(run_async: Any, readin
 @pytest.mark.parametrize("kind", [*ORDERED, "concurrent"])
 def test_octets_put_back_before_the_peer_has_spoken(run_async: Any, readiness: str, kind: str, count: int) -> None:
     async def main() -> None:
-        service = service_of(kind, put_back)
+        service = service_by(kind, put_back)
         service.opened(lambda connection: connection.unread(b"again\n" * count))
         async with serving(service, readiness) as (server, _):
             with await Peer.connect(server) as peer:
@@ -223,7 +181,7 @@ def test_behind_a_close_nothing_comes_back(run_async: Any, readiness: str, kind:
     handled: list[bytes] = []
 
     async def main() -> None:
-        async with serving(service_of(kind, handle), readiness) as (server, seen):
+        async with serving(service_by(kind, handle), readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 assert await peer.talk(b"x\n") == b""
             await seen.closed()
@@ -236,7 +194,7 @@ def test_what_is_put_back_counts_as_buffered(run_async: Any, readiness: str) -> 
     """The bound of what a handler may put back is the one of everything else that is held for a connection."""
 
     async def main() -> None:
-        service = service_of("inline", lambda _message, connection: connection.unread(bytes(10_000)))  # no newline
+        service = service_by("inline", lambda _message, connection: connection.unread(bytes(10_000)))  # no newline
 
         async with serving(service, readiness, limits=limits(max_buffered_per_connection=5000)) as (server, seen):
             with await Peer.connect(server) as peer:
