@@ -620,7 +620,7 @@ def test_a_pipe_without_a_half_close(run: Run) -> None:
         sock.recv(100)  # until the command has given up
 
     with peer(talk) as address:
-        done = run("connect", address, "--no-half-close", "--timeout", "0.3", input=b"a\n")
+        done = run("connect", address, "--no-half-close", "--timeout", "3", input=b"a\n")
     assert (done.code, done.text, done.err) == (0, "A\n", "")
 
     def silent(sock: socket.socket) -> None:

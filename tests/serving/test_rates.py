@@ -458,6 +458,8 @@ def test_addresses_that_share_a_rate(run_async: Any, readiness: str, one: str, o
                 assert await first.receive(10) == lines([b"x"] * 5)
                 await second.send(proxied(other) + lines([b"y"] * 5))
                 await until(lambda: len(server.connections) == 2)
+                if not together:
+                    await until(lambda: got.count(b"y") == 5)
                 await turns()
                 assert got.count(b"y") == (0 if together else 5)
                 clock.now += 1.0
