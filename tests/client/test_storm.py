@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import threading
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -43,7 +45,7 @@ def moody(seed: int) -> Service:
 @pytest.mark.parametrize("key", [None, lambda message: message.removeprefix(b"=")], ids=["by order", "by key"])
 def test_a_storm_over_the_async_client(run_async: RunAsync, seed: int, key: Any) -> None:
     chance = random.Random(seed)
-    outcomes: dict[str, int] = {}
+    outcomes = Counter[str]()
 
     async def ask(client: Client, message: bytes) -> None:
         try:
@@ -56,21 +58,23 @@ def test_a_storm_over_the_async_client(run_async: RunAsync, seed: int, key: Any)
             outcome = str(error.fate)
         except asyncio.CancelledError:
             outcome = "cancelled"
-        outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        outcomes[outcome] += 1
 
     async def storm(address: str) -> None:
         pool = Pool(max_connections=3, max_pipelined=4, max_abandoned=4, request_timeout=0.1)
         async with Client(address, "line", pool=pool, retries=AT_ONCE, key=key) as client:
-            tasks = []
-            for number in range(1500):
-                tasks.append(asyncio.ensure_future(ask(client, b"%d" % number)))
-                if chance.random() < 0.3:
-                    chance.choice(tasks).cancel()
-                if chance.random() < 0.01:
-                    client.expire()
-                if number % 7 == 0:
-                    await asyncio.sleep(0)
-            await asyncio.gather(*tasks, return_exceptions=True)
+            numbers = itertools.count()
+            while min(outcomes["reply"], outcomes["cancelled"]) <= 100:  # on a busy machine most are too late
+                tasks = []
+                for number in itertools.islice(numbers, 1500):
+                    tasks.append(asyncio.ensure_future(ask(client, b"%d" % number)))
+                    if chance.random() < 0.3:
+                        chance.choice(tasks).cancel()
+                    if chance.random() < 0.01:
+                        client.expire()
+                    if number % 7 == 0:
+                        await asyncio.sleep(0)
+                await asyncio.gather(*tasks, return_exceptions=True)
             counts = client.statistics
             assert (counts.in_use, counts.waiting) == (0, 0)
             assert counts.open <= 3
@@ -80,8 +84,6 @@ def test_a_storm_over_the_async_client(run_async: RunAsync, seed: int, key: Any)
 
     with serve_in_thread(moody(seed), "127.0.0.1:0") as server:
         run_async(storm(str(server.address)))
-    assert outcomes["reply"] > 100
-    assert outcomes["cancelled"] > 100
     assert set(outcomes) <= {"reply", "cancelled", "not_sent", "perhaps_sent"}
 
 

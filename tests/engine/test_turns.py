@@ -33,7 +33,7 @@ def hang_up(made: list[Ends]) -> None:
 def test_a_turn_ends_after_so_many_events_and_the_rest_comes_first_in_the_next(run_async: Any) -> None:
     async def main() -> None:
         served: list[int] = []
-        async with engine_of("nested", turn_events=4) as engine:
+        async with engine_of("nested", turn_events=4, turn_seconds=60.0) as engine:
             made = [channel(engine, act=lambda r: served.append(index[id(r)])) for _ in range(10)]
             index = {id(each.recorder): number for number, each in enumerate(made)}
             for each in made:
