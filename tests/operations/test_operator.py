@@ -157,6 +157,32 @@ def test_a_port_that_is_taken_leaves_nothing_open(run_async: RunAsync, tmp_path:
     run_async(main())
 
 
+def test_an_observer_that_raises_and_a_server_that_cannot_be_made_leave_the_others_alone(
+    run_async: RunAsync, tmp_path: Path
+) -> None:
+    reported: list[str] = []
+
+    def broken(event: events.Event) -> None:
+        raise LookupError("an observer's own mistake")
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context["message"]))
+        operator = Operator(Operations(http="127.0.0.1:0"))
+        with pytest.raises(OptionError):
+            operator.server(upper("never"), "127.0.0.1:0", readiness="psychic")  # type: ignore[arg-type]
+        server = operator.server(upper("only"), "127.0.0.1:0", observer=broken)
+        async with operator:
+            async with connect(server.address, "line") as client:
+                assert await client.request(b"a", timeout=10) == b"A"
+            told = await page(operator, "/metrics")
+        assert 'fourtuple_handler_seconds_count{service="only"} 1.0' in told
+        assert "never" not in told
+
+    run_async(main())
+    assert any("failed at Operating(" in each for each in reported)
+    assert any("failed at Listening(" in each for each in reported)
+
+
 def test_mistakes_are_named(run_async: RunAsync) -> None:
     with pytest.raises(OptionError, match="operations"):
         Operator("127.0.0.1:9101")  # type: ignore[arg-type]

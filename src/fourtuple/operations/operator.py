@@ -22,6 +22,7 @@ from fourtuple.options import Operations, check_callable, check_type
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.group import Group
+from fourtuple.serving.guarding import guarded
 from fourtuple.serving.run import LoopFactory, ServerOptions, StoppedEarly, bounded_end, serve_until_stopped
 from fourtuple.signals import stop_signals
 from fourtuple.typevars import In, L, Out, S
@@ -91,7 +92,11 @@ class Operator:
         given = options.get("observer") or log_failures
         own = self._operated.add(service)
         options["observer"] = self._operated.observing(place, self._hearing(given))
-        server = Server(own, *addresses, **options)
+        try:
+            server = Server(own, *addresses, **options)
+        except BaseException:
+            self._operated.forget_last()
+            raise
         self._servers.append(server)
         self._observers.append(given)
         return server
@@ -184,7 +189,7 @@ class Operator:
         elif isinstance(event, events.Operating):
             self.control_address = event.address
         for observer in self._observers:
-            observer(event)
+            guarded(observer)(event)
 
     def _registered(self, subject: Servers) -> Any:
         if self._registry is None:

@@ -62,6 +62,12 @@ class Operated:
         self.services.append(service)
         return service
 
+    def forget_last(self) -> None:
+        """Undo the last :meth:`add`: there will be no server of that service."""
+        self.services.pop()
+        if self.counts:
+            self._meters.pop()
+
     def observing(self, place: int, observer: events.Observer) -> events.Observer:
         """Return the observer of the server at this place, which tells ``observer``."""
         return each_of(observer, self._meters[place]) if self._meters else observer
