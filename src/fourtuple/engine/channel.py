@@ -382,4 +382,4 @@ if fast_path.turn is not None:
     import fourtuple.framing.splitting  # noqa: F401
 
     fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
-    fast_path.turn.know(PLAIN=Path.PLAIN, SPECIAL=Path.SPECIAL)
+    fast_path.turn.know(PLAIN=Path.PLAIN, LAYERED=Path.LAYERED, SPECIAL=Path.SPECIAL)

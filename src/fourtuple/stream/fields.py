@@ -1,4 +1,4 @@
-"""The fields of a stream that C reads and writes (``stream/_fields/stream.h``), and their twin in Python."""
+"""The fields of a stream and a layer that C reads and writes (``stream/_fields/stream.h``), and their Python twins."""
 
 from __future__ import annotations
 
@@ -40,3 +40,10 @@ class StreamFields:
     )
 
     _rare: dict[str, Any] | None
+
+
+@fast_path.fields
+class LayerFields:
+    """The fields that the turn reads; :class:`~fourtuple.stream.layer.Layer` and ``TlsLayer`` document them."""
+
+    __slots__ = ("_incoming", "_outgoing", "_session", "holding", "within")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fourtuple.events import Reason
+from fourtuple.stream.fields import LayerFields
 
 
-class Layer:
+class Layer(LayerFields):
     """Stands between the wire and the decoder, for a while or until the end.
 
     Its methods do not raise; they report errors in ``error``. A layer that is ``done`` is replaced by
@@ -20,7 +21,6 @@ class Layer:
         "finished",
         "following",
         "has_outgoing",
-        "holding",
         "since",
         "truncated",
     )
@@ -46,14 +46,11 @@ class Layer:
         self.has_outgoing: bool = True
         #: The number of plain octets that wait in the layer because they cannot pass yet.
         self.holding: int = 0
+        #: Whether the octets so far end inside a unit of the layer itself: if no more come, data is certainly lost.
+        self.within: bool = False
         self.error: Exception | None = None
         #: The error to use if FIN comes before the peer's announcement: the last message may be truncated.
         self.truncated: Exception | None = None
-
-    @property
-    def within(self) -> bool:
-        """Whether the octets so far end inside a unit of the layer itself: then data is certainly lost."""
-        return False
 
     def own(self, data: bytes) -> int:
         """Return how many of the first octets of ``data``, which was not read yet, are for the layer.
@@ -68,6 +65,10 @@ class Layer:
 
     def received(self, data: bytes, now: float) -> bytes:
         """Take octets of the wire; return octets for the decoder, or for the following layer."""
+        raise NotImplementedError
+
+    def record_read(self, plain: bytes, error: Exception | None) -> None:
+        """Note that the C has passed a record, as :meth:`received` does, and has read ``plain`` or ``error``."""
         raise NotImplementedError
 
     def received_eof(self) -> bytes:

@@ -120,6 +120,16 @@ class Layered(Octets, Outbound):
             self._next_layer(layer)
             self.opened = now
 
+    def record_read(self, plain: bytes, size: int, error: Exception | None, now: float) -> None:
+        """Go on after the C has passed ``size`` octets, a record, to the layer and has read ``plain`` or ``error``."""
+        layer = self.layer
+        assert layer is not None
+        layer.record_read(plain, error)
+        if layer.has_outgoing:
+            self._take_outgoing(layer)
+        self.octets_in += size
+        self._passed(plain, size, now)
+
     def through(self, octets: bytes) -> bytes:
         """Return what a layer makes of encoded octets, for the path LAYERED with an empty outbox."""
         layer = self.layer

@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from typing import Any
 
+from fourtuple import fast_path
 from fourtuple.errors import (
     TlsAlert,
     TlsCertificateRefused,
@@ -52,8 +54,6 @@ class TlsLayer(Layer):
         "_ending",
         "_head",
         "_held",
-        "_incoming",
-        "_outgoing",
         "_pieces",
         "_records",
         "_server_side",
@@ -69,6 +69,7 @@ class TlsLayer(Layer):
     has_outgoing: bool
     holding: int
     truncated: Exception | None
+    within: bool
 
     def __init__(
         self,
@@ -85,6 +86,8 @@ class TlsLayer(Layer):
         self._ssl = context.wrap_bio(
             self._incoming, self._outgoing, server_side=server_side, server_hostname=server_hostname
         )
+        #: What reads and writes for the C: the object below ``_ssl``, which has methods in C; else ``_ssl`` itself.
+        self._session: Any = getattr(self._ssl, "_sslobj", self._ssl)
         self._server_side = server_side
         self._whom = whom
         #: Plain octets that wait for the end of the handshake.
@@ -112,17 +115,28 @@ class TlsLayer(Layer):
                 self.fail(self._not_tls())
                 return b""
         records, size = self._records, len(data)
-        if records.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else: one whole record
-            records.pass_over(data)
+        if self.within or size < 5 or size != 5 + (data[3] << 8 | data[4]):  # else: one whole record
+            self.within = records.pass_over(data)
         self._incoming.write(data)
         if not self.established and not self._shake_hands():
             return b""
         plain = self._read()
+        self._has_read()
+        return plain
+
+    def _has_read(self) -> None:
         if self._held or self._ending:
             self._write_held()
         # Most records need no answer; one that updates the keys does (RFC 8446, 4.6.3).
         self.has_outgoing = self._outgoing.pending > 0 or bool(self._pieces)
-        return plain
+
+    def record_read(self, plain: bytes, error: Exception | None) -> None:
+        """Go on after the C has given the session a record, and has read ``plain`` or ``error``."""
+        if error is not None:
+            self._not_read(error)
+        elif not plain:
+            self.ended = True
+        self._has_read()
 
     def _not_tls(self) -> TlsExpected:
         text = f"{self._whom}: TLS was expected, but the peer began with {self._head[:16]!r}"
@@ -159,13 +173,17 @@ class TlsLayer(Layer):
                 chunks.append(chunk)
             else:
                 self.ended = True
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            self.ended = True
         except ssl.SSLError as error:
-            self.fail(named(error, self._whom))
+            self._not_read(error)
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    def _not_read(self, error: Exception) -> None:
+        if isinstance(error, ssl.SSLWantReadError):
+            return
+        if isinstance(error, ssl.SSLZeroReturnError):
+            self.ended = True
+        else:
+            self.fail(named(error, self._whom))
 
     def received_eof(self) -> bytes:
         """Take the FIN. Without a close_notify before it, an attacker may have sent it: see ``truncated``."""
@@ -178,10 +196,6 @@ class TlsLayer(Layer):
         elif self._head or not self._server_side:
             self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake"))
         return b""
-
-    @property
-    def within(self) -> bool:
-        return self._records.within
 
     # -- out ----------------------------------------------------------------------------------------------
 
@@ -262,6 +276,10 @@ class TlsLayer(Layer):
         wake, self.wake = self.wake, None
         if wake is not None:
             wake()
+
+
+if fast_path.turn is not None:
+    fast_path.turn.know(TlsLayer=TlsLayer)
 
 
 def named(error: Exception, whom: str) -> TlsError:

@@ -20,16 +20,14 @@ _CLIENT_HELLO, _SERVER_HELLO, _HELLO_REQUEST = 1, 2, 0
 class Records:
     """Finds the ends of records in a TLS stream (RFC 8446, 5.1): a header's last two of five octets have the length."""
 
-    __slots__ = ("_head", "_left", "within")
+    __slots__ = ("_head", "_left")
 
     def __init__(self) -> None:
         self._head = b""
         self._left = 0
-        #: Whether the octets so far end inside a record.
-        self.within: bool = False
 
-    def pass_over(self, data: bytes) -> None:
-        """Take octets from the wire."""
+    def pass_over(self, data: bytes) -> bool:
+        """Take octets from the wire; return whether the octets so far end inside a record."""
         if self._head:
             data = self._head + data
             self._head = b""
@@ -39,7 +37,7 @@ class Records:
         self._left = max(0, at - end)
         if at < end:
             self._head = data[at:]
-        self.within = at != end
+        return at != end
 
 
 def begins_tls(head: bytes, server_side: bool) -> bool:

@@ -94,7 +94,8 @@ static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
 ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages)
 {
     PyObject *decoder = IN(stream)->decoder; /* the caller holds it */
-    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) ? split->lacks(decoder) : 0;
+    bool layered = STREAM(stream)->layer != Py_None;
+    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) && !layered ? split->lacks(decoder) : 0;
     if (lacks > 0)
         most = much_at_once(fd, lacks);
     else if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, most)))
@@ -107,16 +108,19 @@ ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject 
         PyErr_SetFromErrno(PyExc_OSError);
     if (count <= 0)
         return count;
-    ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
-    if (ft_add(&IN(stream)->octets_in, count) < 0)
+    PyObject *octets = NULL;
+    if (lacks <= 0 && !(octets = octets_read(count)))
         return count;
-    if (lacks > 0) {
-        *messages = split->arrived(decoder, count);
-        return count;
+    if (layered) {
+        Py_SETREF(octets, turn_decrypt(stream, octets, now));
+        if (!octets || octets == Py_None) {
+            *messages = octets;
+            return count;
+        }
     }
-    PyObject *octets = octets_read(count);
-    if (octets)
-        *messages = feed(decoder, octets, later);
+    ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
+    if (!ft_add(&IN(stream)->octets_in, count))
+        *messages = lacks > 0 ? split->arrived(decoder, count) : feed(decoder, octets, later);
     Py_XDECREF(octets);
     return count;
 }

@@ -81,18 +81,8 @@ static PyObject *encode_pending(PyObject *stream)
     return octets;
 }
 
-int turn_into_outbox(PyObject *stream, PyObject *octets)
+static int append_to_outbox(PyObject *stream, PyObject *octets)
 {
-    if (!PyBytes_CheckExact(octets)) {
-        PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
-        return -1;
-    }
-    if (!PyBytes_GET_SIZE(octets))
-        return 0;
-    if (know_limits_of(stream) < 0)
-        return -1;
-    if (outbox_size(stream) >= known_limits.max_outbox)
-        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
     PyObject *outbox = OUT(stream)->outbox;
     if (!PyList_CheckExact(outbox)) { /* NOTHING: the outbox of this connection was never used */
         outbox = PyList_New(0);
@@ -103,6 +93,27 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
     if (PyList_Append(outbox, octets) < 0)
         return -1;
     return ft_add(&OUT(stream)->outbox_size, PyBytes_GET_SIZE(octets));
+}
+
+int turn_into_outbox(PyObject *stream, PyObject *octets)
+{
+    if (!PyBytes_CheckExact(octets)) {
+        PyErr_Format(PyExc_TypeError, "encode() returned %.100s, not bytes", Py_TYPE(octets)->tp_name);
+        return -1;
+    }
+    if (!PyBytes_GET_SIZE(octets))
+        return 0;
+    if (know_limits_of(stream) < 0)
+        return -1;
+    bool layered = STREAM(stream)->layer != Py_None;
+    if (outbox_size(stream) >= known_limits.max_outbox || (layered && !is_layered(stream)))
+        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull; or the layer keeps the octets */
+    if (!layered)
+        return append_to_outbox(stream, octets);
+    PyObject *wire = turn_encrypt(stream, octets);
+    int status = !wire ? -1 : PyBytes_GET_SIZE(wire) ? append_to_outbox(stream, wire) : 0;
+    Py_XDECREF(wire);
+    return status;
 }
 
 int turn_encode_early(PyObject *stream)
@@ -163,6 +174,22 @@ static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, Py
     return status;
 }
 
+/* Send octets of the conversation that are not in the outbox, which is empty. */
+static int send_through(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
+{
+    if (STREAM(stream)->layer == Py_None)
+        return send_octets(channel, stream, octets, now);
+    if (!is_layered(stream)) { /* an encoder in Python has changed the stream */
+        if (ft_done(ft_call1(stream, str.write, octets)) < 0)
+            return -1;
+        return ft_done(ft_call0(channel, str.settle));
+    }
+    PyObject *wire = turn_encrypt(stream, octets);
+    int status = wire ? send_octets(channel, stream, wire, now) : -1;
+    Py_XDECREF(wire);
+    return status || is_layered(stream) ? status : ft_done(ft_call0(channel, str.settle)); /* else the layer failed */
+}
+
 /* Empty the outbox; return its octets as one object, NULL with an exception. */
 static PyObject *empty_outbox(PyObject *stream, PyObject *runner)
 {
@@ -202,7 +229,7 @@ int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObj
         }
     }
     else if (octets) {
-        status = send_octets(channel, stream, octets, now);
+        status = send_through(channel, stream, octets, now);
     }
     Py_XDECREF(octets);
     return status;
@@ -223,7 +250,7 @@ PyObject *turn_send(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_
     ft_put(&STREAM(stream)->last_activity, Py_NewRef(arguments[2]));
     int status = ft_add(&OUT(stream)->messages_out, 1);
     if (!status)
-        status = send_octets(channel, stream, arguments[1], arguments[2]);
+        status = send_through(channel, stream, arguments[1], arguments[2]);
     Py_DECREF(stream);
     return status < 0 ? NULL : Py_NewRef(Py_True);
 }

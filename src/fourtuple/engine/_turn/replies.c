@@ -87,7 +87,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
     *unusual = NULL;
     while (*room > 0) {
         bool pulls = steps && steps->begun;
-        if (pulls ? !is_plain(stream) : !PyList_GET_SIZE(inbox) || (steps && steps->worn))
+        if (pulls ? !is_fast(stream) : !PyList_GET_SIZE(inbox) || (steps && steps->worn))
             return 0;
         if (share && share->left <= 0) {
             int over = turn_look_at_share(share);

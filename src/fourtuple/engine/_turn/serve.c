@@ -58,7 +58,8 @@ static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder,
 static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
 {
     bool reset = size < 0 && !PyErr_Occurred() && errno == ECONNRESET;
-    int ended = (!size || reset) && turn_peer_ended ? turn_peer_ended(channel, stream, reset, now) : 0;
+    bool tells = turn_peer_ended && STREAM(stream)->layer == Py_None; /* with TLS, it may have cut the last message */
+    int ended = (!size || reset) && tells ? turn_peer_ended(channel, stream, reset, now) : 0;
     if (ended)
         return ended;
     if (!size)
@@ -77,7 +78,7 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
 {
     PyObject *stream = CHANNEL(channel)->stream, *consumer = CHANNEL(channel)->consumer;
     if (!is_served(channel, stream) || Py_SIZE(IN(stream)->inbox) || !is_written(stream) || turn_note_uncut(stream) < 0 ||
-        !is_plain(stream) || know_limits_of(stream) < 0)
+        !is_fast(stream) || know_limits_of(stream) < 0)
         return PyErr_Occurred() ? RAISED : DECLINED;
 
     PyObject *messages = NULL, *decoder = Py_NewRef(IN(stream)->decoder);
@@ -89,12 +90,16 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), stream, later, now, &messages);
     if (size <= 0)
         status = take_nothing(channel, stream, size, now);
+    else if (messages == Py_None) /* Python has decoded them; with nothing in the inbox, it goes on */
+        status = DUE;
     else if (!messages && !PyErr_Occurred())
         status = DUE; /* uncut */
     else
         status = take_messages(channel, stream, decoder, messages, now);
     if (status == DUE)
         *due = (Due){Py_NewRef(channel), Py_NewRef(stream), size, !messages, false};
+    if (messages == Py_None)
+        Py_DECREF(messages);
     Py_DECREF(decoder);
     Py_DECREF(stream);
     return status;

@@ -10,6 +10,7 @@
  *     replies.c       handlers of replies, called for the messages of the inbox
  *     steps.c         coroutines: their first step, and a task for those that wait
  *     out.c           the encoder, the outbox, send(2)
+ *     layered.c       an established layer of TLS
  *     eager_future.c  the future that a receiving task awaits
  *     receive.c       receiving in a conversation
  *     talk.c          sending in a conversation, and resuming it in a turn
@@ -66,9 +67,11 @@ FT_FIELDS(SparesFields, SPARES_FIELDS)
     K(Channel, &ChannelFields_type)                                                                                    \
     K(Stream, &StreamFields_type)                                                                                      \
     K(Engine, &EngineFields_type)                                                                                      \
-    K(PLAIN, NULL)                        /* Path.PLAIN; the next line is Path.SPECIAL */                              \
+    K(PLAIN, NULL)                        /* Path.PLAIN; the next lines are Path.LAYERED, Path.SPECIAL */              \
+    K(LAYERED, NULL)                                                                                                   \
     K(SPECIAL, NULL)                                                                                                   \
     K(OPEN, NULL) /* Half.OPEN */                                                                                      \
+    K(TlsLayer, &LayerFields_type)                                                                                     \
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
     K(InlineGenerators, &ConsumerFields_type)                                                                          \
@@ -109,8 +112,8 @@ extern const Known turn_known_names[];
     N(_go_on_with)                                                                                                     \
     N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
     N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(enter) N(feed)              \
-    N(flush_soon) N(interrupted) N(join) N(leave) N(now) N(on_closed) N(on_ready) N(replace) N(revisit) N(say)         \
-    N(settle) N(spares) N(undersent) N(update) N(wake) N(write)
+    N(flush_soon) N(interrupted) N(join) N(leave) N(now) N(on_closed) N(on_ready) N(pending) N(read) N(received)       \
+    N(record_read) N(replace) N(revisit) N(say) N(settle) N(spares) N(through) N(undersent) N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,
@@ -134,16 +137,23 @@ static inline bool is_a(PyObject *object, PyObject *type)
 
 /* --- the current state of a connection ---------------------------------------------------------------------------- */
 
-/* Whether a stream's path is PLAIN: one fact, which Python updates when the state changes (stream/state.py). */
-static inline bool is_plain(PyObject *stream)
+/* Whether the octets of a stream pass an established layer of TLS, and none wait in it. */
+static inline bool is_layered(PyObject *stream)
 {
-    return STREAM(stream)->path == turn_known.PLAIN;
+    return STREAM(stream)->path == turn_known.LAYERED && is_a(STREAM(stream)->layer, turn_known.TlsLayer) &&
+           LAYER(stream)->holding == turn_zero;
 }
 
-/* Whether a channel has its socket and serves this stream, and the stream's path is PLAIN. */
+/* Whether a stream's path is a fast one: one fact, which Python updates when the state changes (stream/state.py). */
+static inline bool is_fast(PyObject *stream)
+{
+    return STREAM(stream)->path == turn_known.PLAIN || is_layered(stream);
+}
+
+/* Whether a channel has its socket and serves this stream, and the stream's path is a fast one. */
 static inline bool is_served(PyObject *channel, PyObject *stream)
 {
-    return CHANNEL(channel)->stream == stream && is_a(stream, turn_known.Stream) && is_plain(stream) &&
+    return CHANNEL(channel)->stream == stream && is_a(stream, turn_known.Stream) && is_fast(stream) &&
            CHANNEL(channel)->_socket != Py_None && CHANNEL(channel)->detached == Py_False;
 }
 
@@ -252,7 +262,7 @@ int turn_note_uncut(PyObject *stream);
  * exception, if `later` is set and the decoder only holds the octets: a feed() of no octets decodes them then. Returns
  * the number of octets, 0 for the end of file, or -1 for an error of the socket. -1 comes without an exception if
  * there was nothing to read, or if errno is ECONNRESET: most resets end the connection without needing the exception
- * object. */
+ * object. *messages is None if Python has decoded the octets, because of the stream's layer. */
 ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages);
 /* Put messages into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
 Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now);
@@ -301,6 +311,14 @@ int turn_take_value(PyObject *channel, PyObject *stream, PyObject *value);
 /* Send the result of a batch: the outbox, if it is not empty, and the pending replies after it. */
 int turn_send_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
 PyObject *turn_send(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+
+/* --- layered.c ---------------------------------------------------------------------------------------------------- */
+
+/* Pass octets of the wire through the layer; return those of the conversation, or None if Python has taken them. */
+PyObject *turn_decrypt(PyObject *stream, PyObject *octets, PyObject *now);
+/* Pass octets of the conversation through the layer; return those to send now. The layer may fail: then the path is
+ * SPECIAL. */
+PyObject *turn_encrypt(PyObject *stream, PyObject *octets);
 
 /* --- eager_future.c ----------------------------------------------------------------------------------------------- */
 

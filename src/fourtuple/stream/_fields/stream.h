@@ -1,4 +1,4 @@
-/* The fields of a stream that C reads and writes. Twin: stream/fields.py. */
+/* The fields of a stream and of its layer that C reads and writes. Twins: stream/fields.py. */
 #ifndef FOURTUPLE_STREAM_H
 #define FOURTUPLE_STREAM_H
 
@@ -10,7 +10,11 @@
     F(T, opened) F(T, outbox) F(T, outbox_size) F(T, path) F(T, pending) F(T, _rare) F(T, reading) F(T, reason)        \
     F(T, _requests) F(T, writing)
 
+#define LAYER_FIELDS(F, T)                                                                                             \
+    F(T, holding) F(T, _incoming) F(T, _outgoing) F(T, _session) F(T, within)
+
 FT_FIELDS(StreamFields, STREAM_FIELDS)
+FT_FIELDS(LayerFields, LAYER_FIELDS)
 
 /* Access to the fields by the part to which they belong. If a part becomes a separate object, it gets its own table,
  * and only its line here changes. */
@@ -18,5 +22,6 @@ FT_FIELDS(StreamFields, STREAM_FIELDS)
 #define IN(stream) STREAM(stream)  /* decoder, inbox, reading, undelivered octets */
 #define OUT(stream) STREAM(stream) /* pending, outbox, writing */
 #define ASKED(stream) STREAM(stream) /* requests */
+#define LAYER(stream) ((LayerFields *)STREAM(stream)->layer)
 
 #endif
