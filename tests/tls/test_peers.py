@@ -6,7 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -87,6 +87,59 @@ def test_openssl_s_client_ends_politely(files: Files, readiness: Any, require_pr
         client.wait(timeout=100)
     assert heard.of(events.TlsFailed) == []
     assert heard.of(events.Closed)[0].statistics.messages_in == 1
+
+
+@pytest.mark.parametrize("command", [b"K", b"k"])
+def test_openssl_s_client_updates_its_keys(
+    files: Files, readiness: Any, require_program: Require, command: bytes
+) -> None:
+    """``K`` asks for our new keys, too (RFC 8446, 4.6.3). The record goes out with the next message."""
+    client_of = [require_program("openssl"), "s_client", "-msg", "-CAfile", files.ca]
+    heard = Heard()
+    with (
+        serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
+        program(*client_of, "-connect", f"127.0.0.1:{server.port}") as client,
+    ):
+        say(client, b"one\n")
+        hear(client.stdout, b"one\n")
+        say(client, command + b"\n")
+        hear(client.stderr, b"KEYUPDATE\n")
+        say(client, b"two\n")
+        if command == b"K":
+            hear(client.stdout, b"<<< TLS 1.3, Handshake [length 0005], KeyUpdate\n")
+        hear(client.stdout, b"two\n")
+        say(client, b"three\n")
+        hear(client.stdout, b"three\n")
+    assert heard.of(events.TlsFailed) == []
+    assert heard.of(events.Closed)[0].statistics.messages_in == 3
+
+
+def test_openssl_s_client_begins_another_handshake(files: Files, readiness: Any, require_program: Require) -> None:
+    """Its record has no octets of the conversation; the refusal leaves at once (RFC 5246, 7.2.2)."""
+    command = [require_program("openssl"), "s_client", "-tls1_2", "-CAfile", files.ca]
+    heard = Heard()
+    with (
+        serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
+        program(*command, "-connect", f"127.0.0.1:{server.port}") as client,
+    ):
+        say(client, b"one\n")
+        hear(client.stdout, b"one\n")
+        say(client, b"R\n")
+        assert b"no renegotiation" in client.communicate(timeout=100)[1]
+    assert heard.of(events.Closed)[0].statistics.messages_in == 1
+
+
+def say(process: subprocess.Popen[bytes], message: bytes) -> None:
+    assert process.stdin is not None
+    process.stdin.write(message)
+    process.stdin.flush()
+
+
+def hear(pipe: IO[bytes] | None, wanted: bytes) -> None:
+    """Hear this line, among others."""
+    assert pipe is not None
+    while (line := pipe.readline()) != wanted:
+        assert line, f"{wanted!r} did not come"
 
 
 def test_openssl_s_client_that_is_too_old(files: Files, readiness: Any, require_program: Require) -> None:
