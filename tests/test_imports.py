@@ -49,7 +49,7 @@ ONLY = {
     "events": "address",
     "stream": "errors fast_path address events options framing throttle",
     "tls": "errors files address options stream proxy",
-    "tls.layer": "errors stream tls.info tls.records",
+    "tls.layer": "errors fast_path stream tls.info tls.records",
     "tls.info": "",
     "tls.records": "stream",
     "proxy": "errors address options stream",
@@ -84,7 +84,7 @@ C_MAY_INCLUDE = {
 # What it may ask of Python by name, in know(). The engine knows those who consume a stream as what they are to it: one
 # that replies by a plain function, one that resumes a task.
 C_KNOWS = {
-    "engine": "Channel PLAIN SPECIAL NOT_YET Stream Engine OPEN MessageError InlineReplies "
+    "engine": "Channel PLAIN LAYERED SPECIAL TlsLayer NOT_YET Stream Engine OPEN MessageError InlineReplies "
     "InlineGenerators InlineBatches EagerReplies ReplyAndClose Unmapped enter_task leave_task "
     "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded EagerFuture current_task raise_thrown",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",

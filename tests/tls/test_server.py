@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from certificates import Files, issued, serving_context, tls_of, trusting
-from fourtuple import Deadlines, Proxy, Service, events
+from fourtuple import Deadlines, Proxy, Service, events, fast_path
 from fourtuple import connect as connect_async
 from fourtuple.engine import Channel, Engine
 from fourtuple.errors import (
@@ -30,6 +30,7 @@ from fourtuple.framing import Line
 from fourtuple.options import Tls
 from fourtuple.server import Server
 from fourtuple.stream import Reason
+from fourtuple.tls.layer import TlsLayer
 from rig import FakeClock, echo, until
 from serving.support import client, says, serving
 
@@ -74,6 +75,43 @@ def test_a_message_over_tls_is_served_in_one_piece(
             numbers = runner.stream.statistics
             assert (numbers.messages_in, numbers.messages_out) == (4, 4)
             assert numbers.octets_out > 9_109
+
+    run_async(main())
+
+
+@pytest.mark.skipif(fast_path.turn is None, reason="the C is not built, or switched off")
+def test_whole_records_are_passed_in_c_and_others_in_python(
+    run_async: Any, readiness: Any, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    received, written = TlsLayer.received, TlsLayer.write
+    calls: list[tuple[str, int]] = []
+
+    def receive(layer: TlsLayer, data: bytes, now: float) -> bytes:
+        calls.append(("received", len(data)))
+        return received(layer, data, now)
+
+    def write(layer: TlsLayer, octets: bytes) -> None:
+        calls.append(("write", len(octets)))
+        written(layer, octets)
+
+    async def main() -> None:
+        async with (
+            serving(echo(), tls=tls_of(files), readiness=readiness) as (server, _),
+            client(server, **over()) as talk,
+        ):
+            assert await says(talk, b"hello\n") == b"hello\n"
+            monkeypatch.setattr(TlsLayer, "received", receive)
+            monkeypatch.setattr(TlsLayer, "write", write)
+            for message in (b"1\n", b"x" * 9_000 + b"\n"):
+                assert await says(talk, message) == message
+            assert calls == []
+            large = b"x" * 40_000 + b"\n"
+            assert await says(talk, large) == large
+            assert ("write", len(large)) in calls
+            assert "received" in dict(calls)
+            calls.clear()
+            assert await says(talk, b"2\n") == b"2\n"
+            assert calls == []
 
     run_async(main())
 

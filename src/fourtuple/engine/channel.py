@@ -79,8 +79,8 @@ class Channel(Watching):
 
         On the paths PLAIN and LAYERED, with nothing waiting, a read goes directly to the decoder. If it is one whole
         message and a plain function replies to it, the reply goes directly to the kernel. This is one method because
-        calls are expensive in Python. ``_turn/serve.c``, if it is built, replaces this method for the path PLAIN and
-        does the same. Every other case leaves at the step where it is detected.
+        calls are expensive in Python. ``_turn/serve.c``, if it is built, replaces this method for both paths and does
+        the same. Every other case leaves at the step where it is detected.
         """
         stream = self.stream
         path = stream.path

@@ -1,9 +1,10 @@
 /* The fast path of a turn, in C: recv, split, call the handler, encode, send.
  *
  * It works on the same Python objects as its twins in channel.py, handlers/inline.py and connection.py; their fields
- * are those of base types defined here. It handles only the fast path: the socket is readable, there is no layer, both
- * directions are open, and nothing waits in inbox or outbox. Every other case (an error, a handler that closes, a
- * partial send) is left to its twin in Python, with each object in the state in which Python would have left it.
+ * are those of base types defined here. It handles only the fast path: the socket is readable, there is no layer or one
+ * of TLS whose handshake is done, both directions are open, and nothing waits in inbox or outbox. Every other case (an
+ * error, a handler that closes, a partial send) is left to its twin in Python, with each object in the state in which
+ * Python would have left it.
  *
  *     serve.c         several connections at a time, in stages: receive, run handlers, send
  *     in.c            recv(2), the decoder, the inbox
