@@ -95,7 +95,7 @@ def test_openssl_s_client_updates_its_keys(
 ) -> None:
     """``K`` asks for our new keys, too (RFC 8446, 4.6.3). The record goes out with the next message."""
     client_of = [require_program("openssl"), "s_client", "-msg", "-CAfile", files.ca]
-    heard = Heard()
+    heard = Seen()
     with (
         serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
         program(*client_of, "-connect", f"127.0.0.1:{server.port}") as client,
@@ -117,7 +117,7 @@ def test_openssl_s_client_updates_its_keys(
 def test_openssl_s_client_begins_another_handshake(files: Files, readiness: Any, require_program: Require) -> None:
     """Its record has no octets of the conversation; the refusal leaves at once (RFC 5246, 7.2.2)."""
     command = [require_program("openssl"), "s_client", "-tls1_2", "-CAfile", files.ca]
-    heard = Heard()
+    heard = Seen()
     with (
         serve_in_thread(echo(), tls=tls_of(files), readiness=readiness, observer=heard) as server,
         program(*command, "-connect", f"127.0.0.1:{server.port}") as client,
