@@ -433,14 +433,16 @@ static double gap(void)
     return -log(((state >> 11) + 1) / 9007199254740993.0) / asked.rate * 1e9;
 }
 
-/* Send what is due, on the connections in turn. */
+/* Send what is due, on the connections in turn; at most one on each. If this client is late, it reads replies before it
+ * sends on: unread ones would look as if the server did not keep up. */
 static void send_due(struct connection *all)
 {
     static double due;
     static int turn;
     if (!due)
         due = begun;
-    for (int64_t moment; (moment = now()) >= due; due += gap()) {
+    int left = asked.connections;
+    for (int64_t moment; left-- && (moment = now()) >= due; due += gap()) {
         struct connection *c = &all[turn++ % asked.connections];
         if (c->outstanding == asked.depth)
             die("the server does not keep up with %.0f messages a second", asked.rate);
