@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.slow
 @pytest.mark.peers
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)  # debootstrap waits for the disk
 def test_an_image_is_built_from_the_repository_and_serves(folder: Path) -> None:
     """With buildah, which needs no daemon; its base image is a Debian with Python, made here by debootstrap."""
     buildah, debootstrap = map(shutil.which, ("buildah", "debootstrap"))

@@ -158,8 +158,9 @@ def test_the_clients_of_a_roll_do_not_all_come_back_at_once(run_async: RunAsync,
                 await came.acquire()
             assert await supervisor.roll()
             assert returned.total() == clients
-            # Without a spread all of them return in one second or two.
-            assert max(returned.values()) <= 1.5 * clients / spread
+            # Without a spread all of them return in one second or two: at least half of them in one. They notice it late
+            # if the machine is busy, so that some seconds have more than their share.
+            assert max(returned.values()) <= 2.5 * clients / spread
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
