@@ -14,6 +14,7 @@ from fourtuple.cli.console import Console
 from fourtuple.cli.console_clients import client_line
 from fourtuple.cli.lines import Lines
 from fourtuple.cli.relay_console import RelayConsole
+from fourtuple.cli.supervise_console import SuperviseConsole
 from fourtuple.errors import (
     DeadlinePassed,
     EncodeError,
@@ -28,6 +29,7 @@ from fourtuple.errors import (
 from fourtuple.framing import JSON_MAPPING, Framing, Line, Mapped, Unmapped, custom, mapped
 from fourtuple.relay import events as relay_events
 from fourtuple.stream import Reason, Statistics
+from fourtuple.supervisor import events as worker_events
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
 
@@ -51,6 +53,13 @@ class Screen:
 def test_the_console_knows_every_event() -> None:
     kinds = {kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
     assert set(Screen().console._handlers) == kinds - {events.Event, events.Listening}
+
+
+def test_the_console_of_a_supervisor_knows_every_event() -> None:
+    console = SuperviseConsole(later=lambda _seconds, _call: None)
+    kinds = {kind for kind in vars(worker_events).values() if isinstance(kind, type) and issubclass(kind, events.Event)}
+    told = {*console._lines, *console._failures}
+    assert told == kinds - {events.Event, worker_events.Supervising} | {events.Operating}
 
 
 def test_the_lines_of_clients_tell_failures_and_on_demand_the_rest() -> None:
