@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -32,6 +34,7 @@ from fourtuple.supervisor.events import (
     WorkerReplaced,
     WorkerSilent,
 )
+from fourtuple.supervisor.process import Worker
 from fourtuple.supervisor.subject import Supervised
 from fourtuple.supervisor.supervisor import Supervisor
 from supervisor.scene import SERVICE, Seen, bare_command, serve_command, supervised
@@ -176,6 +179,37 @@ def test_a_worker_that_cannot_start_ends_the_start(run_async: RunAsync, tmp_path
             await supervisor.start()
         assert str(raised.value) == "worker 1 did not start: exit code 5"
         assert raised.value.code == 5
+
+    run_async(main())
+
+
+#: Takes its signals when it is told to, one after the other, and prints each.
+TAKES_SIGNALS = """
+import signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+sys.stdin.readline()
+while True:
+    print(signal.sigwait([signal.SIGTERM]).name, flush=True)
+"""
+
+
+def test_two_stops_reach_a_worker_that_does_not_run_between_them(run_async: RunAsync) -> None:
+    async def main() -> None:
+        with subprocess.Popen(
+            [sys.executable, "-c", TAKES_SIGNALS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, process_group=0
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            worker = Worker(1, process, 0.0)
+            worker.stop(1)
+            worker.stop(2)  # the kernel would keep one of two signals
+            process.stdin.write(b"\n")
+            process.stdin.flush()
+            for _ in range(2):
+                assert await asyncio.to_thread(process.stdout.readline) == b"SIGTERM\n"
+            process.kill()
 
     run_async(main())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from fourtuple.options import Deadlines
 from fourtuple.signals import ends_with_us
@@ -80,6 +82,7 @@ class Worker:
         self.deadlines: Deadlines = Deadlines()
         #: How often it was asked to stop: the first time it drains, the second time it aborts.
         self.stops: int = 0
+        self._stopped_at = 0.0
         self.killed: bool = False
 
     @property
@@ -96,14 +99,27 @@ class Worker:
         """Ask it to stop, so that it was asked ``times`` times in all: once to drain, twice to abort.
 
         A signal, not a request: it is heard whatever the worker's loop does, and while it starts. The kernel makes one
-        of two equal ones that come together (signal(7)), so the second one follows a moment later.
+        of two equal ones that wait for a process (signal(7)), so the second one follows a moment after the worker has
+        taken the first.
         """
         if not self.alive or self.stops >= times:
             return
-        self.stops += 1
-        self._process.send_signal(signal.SIGTERM)
+        now = self._loop.time()
+        if not self.stops or (now >= self._stopped_at + _BETWEEN_SIGNALS and not self._has_signal()):
+            self.stops += 1
+            self._stopped_at = now
+            self._process.send_signal(signal.SIGTERM)
         if self.stops < times:
             self._loop.call_later(_BETWEEN_SIGNALS, self.stop, times)
+
+    def _has_signal(self) -> bool:
+        """Whether a SIGTERM waits for the process, which has not run since it was sent (proc(5): ShdPnd)."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+        except OSError:
+            return False
+        pending = re.search(r"^ShdPnd:\s*([0-9a-f]+)", status, re.MULTILINE)
+        return pending is not None and bool(int(pending[1], 16) >> (signal.SIGTERM - 1) & 1)
 
     def kill(self) -> None:
         """End it and its process group at once."""
