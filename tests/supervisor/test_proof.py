@@ -158,8 +158,8 @@ def test_the_clients_of_a_roll_do_not_all_come_back_at_once(run_async: RunAsync,
                 await came.acquire()
             assert await supervisor.roll()
             assert returned.total() == clients
-            # Without a spread all of them return in one second or two: at least half of them in one. They notice it late
-            # if the machine is busy, so that some seconds have more than their share.
+            # Without a spread all of them return in one second or two: at least half of them in one. They notice it
+            # late if the machine is busy, so that some seconds have more than their share.
             assert max(returned.values()) <= 2.5 * clients / spread
             for task in tasks:
                 task.cancel()
