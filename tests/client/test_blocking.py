@@ -14,7 +14,10 @@ import pytest
 from client.conftest import AT_ONCE, SECONDS, Peer, until
 from fourtuple import Pool, Pushes, Service, serve_in_thread
 from fourtuple.blocking import Client
+from fourtuple.blocking.link import BlockingLink
+from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.errors import ConnectionEnded, FourTupleError
+from fourtuple.net.sockets import reset_on_close
 
 
 def test_there_is_no_thread(peer: Peer) -> None:
@@ -198,3 +201,27 @@ def test_close_wakes_a_thread_that_connects(peer: Peer) -> None:
     with pytest.raises(ConnectionResetError):
         peer.accept().hear()
     assert client.statistics.open == 0
+
+
+def test_a_connection_that_was_reset_and_that_another_thread_ends_meanwhile_raises_nothing_of_its_own(
+    peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ended between poll(2) and recv(2), and its FIN fails: the pool tells what became of the requests there."""
+    with Client(peer.address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+        (member,) = client.pool.members
+        link = member.link
+        assert isinstance(link, BlockingLink)
+        really = SharedSocket.poll
+
+        def poll(self: SharedSocket, *arguments: Any, **options: Any) -> int:
+            events = really(self, *arguments, **options)
+            link.close()
+            return events
+
+        monkeypatch.setattr(SharedSocket, "poll", poll)
+        reset_on_close(line.socket)
+        line.socket.close()
+        link.wait(client.clock() + SECONDS)
+        assert link.stream.write_error is not None

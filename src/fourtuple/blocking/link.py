@@ -7,7 +7,7 @@ from typing import Any
 
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.ending import release
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
+from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
 from fourtuple.pool.link import StreamLink
@@ -60,7 +60,7 @@ class BlockingLink(StreamLink):
 
     def wait(self, until: float | None) -> None:
         """Wait until a message, an end or an error has come, or until a moment."""
-        with suppress(DeadlinePassed, ConnectionEnded, ConnectionBusy):
+        with suppress(FourTupleError):  # what ended the connection, take_all() or who has closed it passes on
             self.connection._in.wait_for(lambda: self.stream.readable, None, "receive", until)
 
     def write_out(self, until: float | None, now: float) -> None:
