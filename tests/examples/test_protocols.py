@@ -281,7 +281,7 @@ def test_every_example_is_talked_to() -> None:
 
     here = Path(__file__).parent
     # The clients have their tests beside those of fourtuple.Client.
-    files = [*here.glob("test_*.py"), here.parent / "clients" / "test_third_party.py"]
+    files = [*here.glob("test_*.py"), here.parent / "client" / "test_third_party.py"]
     tests = "".join(path.read_text() for path in files)
     names = sorted(path.stem for path in PROTOCOLS.glob("*.py"))
     assert names
