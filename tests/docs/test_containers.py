@@ -58,16 +58,19 @@ def test_an_image_is_built_from_the_repository_and_serves(folder: Path) -> None:
     buildah, debootstrap = map(shutil.which, ("buildah", "debootstrap"))
     if buildah is None or debootstrap is None or os.geteuid() != 0:
         pytest.skip("needs root, buildah and debootstrap: apt-get install --no-install-recommends buildah debootstrap")
-    base = folder / "base"
+    # In a mount namespace of their own: what they mount vanishes with each command.
+    alone = ["unshare", "--mount", "--propagation", "private"]
+    base, packages = folder / "base", "python3,python3-venv,ca-certificates"
     made = subprocess.run(
-        [debootstrap, "--variant=minbase", "--include=python3,python3-venv,ca-certificates", "bookworm", str(base)],
+        [*alone, debootstrap, "--variant=minbase", f"--include={packages}", "bookworm", str(base)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if made.returncode:
         pytest.skip(f"debootstrap cannot make a system here: {made.stdout.strip().splitlines()[-1:]}")
     as_here(base)
-    stored = [buildah, "--root", str(folder / "store"), "--runroot", str(folder / "run")]
-    environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "STORAGE_DRIVER": "vfs"}
+    places = ["--root", str(folder / "store"), "--runroot", str(folder / "run")]
+    stored = [*alone, buildah, "--storage-driver", "vfs", *places]
+    environment = os.environ | {"BUILDAH_ISOLATION": "chroot"}
 
     def run(*words: str) -> str:
         done = subprocess.run([*stored, *words], capture_output=True, text=True, check=False, env=environment, cwd=ROOT)
