@@ -9,7 +9,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import AsyncIterator, Iterable
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fourtuple import fast_path
@@ -432,8 +432,20 @@ class Connection(
         return f"<Connection {self.id} {self.name} {state}>"
 
 
+def _use_methods_of(turn: ModuleType) -> None:
+    """Replace methods by those of the C, which call these, under other names, for all that is not on the fast path."""
+    for name, parameters in (
+        ("__aiter__", "$self, /"),
+        ("__anext__", "$self, /"),
+        ("receive", "$self, /, timeout=None"),
+        ("send", "$self, /, message"),
+    ):
+        twin = vars(Connection)[name]
+        setattr(Connection, f"_twin_{name.strip('_')}", twin)
+        setattr(Connection, name, turn.connection_method(name, f"{name}({parameters})\n--\n\n{twin.__doc__ or ''}"))
+
+
 if fast_path.turn is not None:
-    # The fast path of iteration, send(), and receive() without a timeout is in C, which calls the Python for the rest.
     fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, NOT_YET=NOT_YET)
     fast_path.turn.know(EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
-    fast_path.turn.replace_twins(Connection)
+    _use_methods_of(fast_path.turn)

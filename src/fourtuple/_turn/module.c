@@ -37,9 +37,9 @@ static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, P
 
 static PyMethodDef methods[] = {
     {"accept_one", accept_one, METH_VARARGS, NULL},
+    {"connection_method", turn_connection_method, METH_VARARGS, NULL},
     {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
     {"poll", turn_poll, METH_VARARGS, NULL},
-    {"replace_twins", turn_replace_twins, METH_O, NULL},
     {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
     {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},
     {"serve_many", turn_serve_many, METH_VARARGS, NULL},

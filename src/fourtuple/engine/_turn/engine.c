@@ -41,21 +41,14 @@ int turn_take_known(const Known *known, PyObject *name, PyObject *value)
     return 1;
 }
 
-int turn_intern(void *names, const char *const *texts, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        PyObject **place = (PyObject **)names + i;
-        if (!*place && !(*place = PyUnicode_InternFromString(texts[i])))
-            return -1;
-    }
-    return 0;
-}
-
 int turn_start(PyObject *module)
 {
     static const char *const texts[] = {TURN_NAMES(FT_TEXT)};
-    if (turn_intern(&str, texts, sizeof texts / sizeof *texts) < 0)
-        return -1;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        PyObject **place = (PyObject **)&str + i;
+        if (!*place && !(*place = PyUnicode_InternFromString(texts[i])))
+            return -1;
+    }
     if (!turn_no_octets && !(turn_no_octets = PyBytes_FromStringAndSize(NULL, 0)))
         return -1;
     if (!turn_zero && !(turn_zero = PyLong_FromLong(0)))

@@ -210,19 +210,16 @@ static int end_batch(PyObject *stream, PyObject *runner, PyObject *decoder, bool
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
 
-/* Empty the inbox into a new list, in the order of the messages; NULL without an exception if one is unmapped. */
-static PyObject *take_batch(PyObject *inbox)
+/* Take the list of the inbox, in the order of the messages; NULL without an exception if one is unmapped. */
+static PyObject *take_batch(PyObject *stream)
 {
-    Py_ssize_t count = PyList_GET_SIZE(inbox);
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (is_a(PyList_GET_ITEM(inbox, i), turn_known.Unmapped))
+    PyObject *messages = IN(stream)->inbox, *nothing;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
+        if (is_a(PyList_GET_ITEM(messages, i), turn_known.Unmapped))
             return NULL;
-    PyObject *messages = PyList_New(count);
-    if (!messages)
+    if (PyList_Reverse(messages) < 0 || !(nothing = PyTuple_New(0)))
         return NULL;
-    for (Py_ssize_t i = 0; i < count; i++)
-        PyList_SET_ITEM(messages, i, PyList_GET_ITEM(inbox, count - 1 - i)); /* the inbox is reversed */
-    Py_SET_SIZE(inbox, 0);
+    IN(stream)->inbox = nothing;
     return messages;
 }
 
@@ -237,27 +234,21 @@ static void drop_batch(PyObject *messages)
     Py_DECREF(messages);
 }
 
-/* Whether a handler's result needs no look from Python: as many replies as messages, each of them bytes or None. */
-static bool is_usual(PyObject *replies, Py_ssize_t count)
+/* Take the replies to a batch: 1; 0 if Python has to look: they are not as many as the messages, or one is neither bytes
+ * nor None; -1 with an exception. */
+static int take_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
 {
+    PyObject *pending = OUT(stream)->pending; /* empty */
     if (!(PyList_CheckExact(replies) || PyTuple_CheckExact(replies)) || PySequence_Fast_GET_SIZE(replies) != count)
-        return false;
-    PyObject **each = PySequence_Fast_ITEMS(replies);
-    for (Py_ssize_t i = 0; i < count; i++)
-        if (!PyBytes_CheckExact(each[i]) && each[i] != Py_None)
-            return false;
-    return true;
-}
-
-/* Put the replies of a batch behind those that wait. */
-static int put_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
-{
+        return 0;
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *reply = PySequence_Fast_GET_ITEM(replies, i);
-        if (reply != Py_None && append_reply(OUT(stream)->pending, Py_NewRef(reply), count - i - 1) < 0)
+        if (reply != Py_None && !PyBytes_CheckExact(reply))
+            return PyList_SetSlice(pending, 0, PyList_GET_SIZE(pending), NULL);
+        if (reply != Py_None && append_reply(pending, Py_NewRef(reply), count - i - 1) < 0)
             return -1;
     }
-    return 0;
+    return 1;
 }
 
 /* Give what a handler returned to Python, which names what is wrong with it, or sends what is not usual. */
@@ -273,7 +264,7 @@ static int take_unusual_batch(PyObject *runner, PyObject *replies, Py_ssize_t co
 
 static int reply_to_batch(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
-    PyObject *messages = is_written(stream) ? take_batch(IN(stream)->inbox) : NULL;
+    PyObject *messages = is_written(stream) ? take_batch(stream) : NULL;
     if (!messages)
         return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));
     PyObject *decoder = Py_NewRef(IN(stream)->decoder), *framing = Py_NewRef(STREAM(stream)->framing);
@@ -291,17 +282,17 @@ static int reply_to_batch(PyObject *channel, PyObject *stream, PyObject *runner,
     if (!replies || over < 0) {
         status = turn_handler_failed(channel, runner);
     }
-    /* The handler may have changed anything, including its own connection. */
-    else if (!is_usual(replies, count) || STREAM(stream)->framing != framing || !is_served(channel, stream) ||
-             !is_written(stream) || Py_SIZE(IN(stream)->inbox) || holds_more(stream)) {
-        status = take_unusual_batch(runner, replies, count, framing);
-        if (!status)
-            status = carry_on(stream, runner, full);
-    }
     else {
-        status = put_replies(stream, replies, count);
-        if (!status)
+        /* The handler may have changed anything, including its own connection. */
+        bool changed = STREAM(stream)->framing != framing || !is_served(channel, stream) || !is_written(stream) ||
+                       Py_SIZE(IN(stream)->inbox) || holds_more(stream);
+        int taken = changed ? 0 : take_replies(stream, replies, count);
+        if (taken > 0)
             status = end_batch(stream, runner, decoder, full || over, to_send);
+        else if (taken < 0 || take_unusual_batch(runner, replies, count, framing) < 0)
+            status = -1;
+        else
+            status = carry_on(stream, runner, full);
     }
     Py_XDECREF(replies);
     Py_DECREF(handle);

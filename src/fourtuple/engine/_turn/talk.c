@@ -49,22 +49,15 @@ static int take_to_send(PyObject *connection, PyObject *message)
 
 /* --- the methods of a connection ---------------------------------------------------------------------------------- */
 
-/* The methods in C, and their twins in Python, which handle all cases off the fast path. */
-enum { AITER, ANEXT, RECEIVE, SEND, METHODS };
-static PyObject *twins[METHODS], *texts[METHODS];
+/* These replace the methods of the same names in Python (connection.py), which handle all cases off the fast path. */
 
-/* Call a twin with the same arguments as the method in C. */
-static PyObject *ask_twin(int method, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+/* Call the method in Python with the same arguments as the one in C. */
+static PyObject *ask_twin(PyObject *twin, PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    PyObject *all[8] = {self};
-    Py_ssize_t size = count + (names ? PyTuple_GET_SIZE(names) : 0);
-    if (size > 7) {
-        PyErr_Format(PyExc_TypeError, "%zd arguments are too many", size);
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < size; i++)
-        all[i + 1] = arguments[i];
-    return PyObject_Vectorcall(twins[method], all, (size_t)count + 1, names);
+    PyObject *method = PyObject_GetAttr(self, twin);
+    PyObject *result = method ? PyObject_Vectorcall(method, arguments, count, names) : NULL;
+    Py_XDECREF(method);
+    return result;
 }
 
 static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
@@ -81,7 +74,7 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
         return raised;
     }
     if (!taken)
-        return ask_twin(SEND, self, arguments, count, names);
+        return ask_twin(str._twin_send, self, arguments, count, names);
     Share *share = share_of(CONNECTION(self)->_channel);
     int over = share ? spend(share) : 0;
     return over < 0 ? NULL : over ? ft_call0(self, str._others_first) : Py_NewRef(nothing_to_wait_for);
@@ -90,13 +83,13 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
 static PyObject *connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
     PyObject *reception = !count && !names ? turn_reception(self, RECEIVE_CALL) : NULL;
-    return reception || PyErr_Occurred() ? reception : ask_twin(RECEIVE, self, arguments, count, names);
+    return reception || PyErr_Occurred() ? reception : ask_twin(str._twin_receive, self, arguments, count, names);
 }
 
 static PyObject *connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
 {
     PyObject *reception = turn_reception(self, ITERATION);
-    return reception || PyErr_Occurred() ? reception : ask_twin(ANEXT, self, NULL, 0, NULL);
+    return reception || PyErr_Occurred() ? reception : ask_twin(str._twin_anext, self, NULL, 0, NULL);
 }
 
 static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
@@ -106,36 +99,30 @@ static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
     return messages || PyErr_Occurred() ? messages : Py_NewRef(self);
 }
 
-/* The docstrings are copied from the twins at run time. */
-static PyMethodDef connection_methods[METHODS] = {
-    [AITER] = {"__aiter__", (PyCFunction)connection_aiter, METH_NOARGS, "$self, /"},
-    [ANEXT] = {"__anext__", (PyCFunction)connection_anext, METH_NOARGS, "$self, /"},
-    [RECEIVE] = {"receive", FT_FAST(connection_receive), METH_FASTCALL | METH_KEYWORDS, "$self, /, timeout=None"},
-    [SEND] = {"send", FT_FAST(connection_send), METH_FASTCALL | METH_KEYWORDS, "$self, /, message"},
+static PyMethodDef connection_methods[] = {
+    {"__aiter__", (PyCFunction)connection_aiter, METH_NOARGS, NULL},
+    {"__anext__", (PyCFunction)connection_anext, METH_NOARGS, NULL},
+    {"receive", FT_FAST(connection_receive), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"send", FT_FAST(connection_send), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {NULL, NULL, 0, NULL},
 };
 
-/* replace_twins(Connection): replace methods of Python by their twins in C, once. */
-PyObject *turn_replace_twins(PyObject *Py_UNUSED(module), PyObject *connection)
+/* connection_method(name, text): return the method in C for the class Connection; text is its signature and docstring.
+ * (As a method of the base type it would not be called as fast: the interpreter compares the object's class.) */
+PyObject *turn_connection_method(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    for (int i = 0; i < METHODS && connection == turn_known.Connection; i++) {
-        PyMethodDef *method = &connection_methods[i];
-        PyObject *twin = PyObject_GetAttrString(connection, method->ml_name), *descriptor = NULL;
-        PyObject *text = twin ? PyObject_GetAttrString(twin, "__doc__") : NULL;
-        if (text && !texts[i]) {
-            texts[i] = PyUnicode_FromFormat("%s(%s)\n--\n\n%V", method->ml_name, method->ml_doc,
-                                            text == Py_None ? NULL : text, "");
-            method->ml_doc = texts[i] ? PyUnicode_AsUTF8(texts[i]) : NULL;
-        }
-        if (method->ml_doc && text)
-            descriptor = PyDescr_NewMethod((PyTypeObject *)connection, method);
-        int status = descriptor ? PyObject_SetAttrString(connection, method->ml_name, descriptor) : -1;
-        Py_XDECREF(text);
-        Py_XDECREF(descriptor);
-        Py_XSETREF(twins[i], twin);
-        if (status < 0)
-            return NULL;
+    const char *name;
+    PyObject *text;
+    if (!PyArg_ParseTuple(arguments, "sU", &name, &text))
+        return NULL;
+    for (PyMethodDef *method = connection_methods; method->ml_name && turn_known.Connection; method++) {
+        if (strcmp(method->ml_name, name))
+            continue;
+        method->ml_doc = PyUnicode_AsUTF8(Py_NewRef(text)); /* the text stays for ever */
+        return method->ml_doc ? PyDescr_NewMethod((PyTypeObject *)turn_known.Connection, method) : NULL;
     }
-    Py_RETURN_NONE;
+    PyErr_SetString(PyExc_KeyError, name);
+    return NULL;
 }
 
 /* --- the turn ----------------------------------------------------------------------------------------------------- */

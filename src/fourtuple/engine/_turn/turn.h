@@ -110,20 +110,17 @@ extern const Known turn_known_names[];
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
     N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
-    N(_go_on_with)                                                                                                     \
-    N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_waiter) N(_write_failed) N(buffered)              \
-    N(carry_on) N(commit) N(consumed) N(context) N(encode) N(encode_many) N(ends_stream) N(enter) N(feed)              \
-    N(flush_soon) N(interrupted) N(join) N(leave) N(now) N(on_closed) N(on_ready) N(pending) N(read) N(received)       \
-    N(record_read) N(replace) N(revisit) N(say) N(settle) N(spares) N(through) N(undersent) N(update) N(wake) N(write)
+    N(_go_on_with) N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_twin_anext) N(_twin_receive)       \
+    N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(context) N(encode)       \
+    N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
+    N(on_closed) N(on_ready) N(pending) N(read) N(received) N(record_read) N(replace) N(revisit) N(say) N(settle)      \
+    N(spares) N(through) N(undersent) N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,
 extern struct turn_str {
     TURN_NAMES(FT_NAME)
 } str;
-
-/* Intern a struct of names. */
-int turn_intern(void *names, const char *const *texts, size_t count);
 
 extern const SplitApi *split; /* the splitters in C; NULL if they are not built */
 extern PyObject *turn_no_octets, *turn_zero; /* b"", 0 */
@@ -370,7 +367,7 @@ FT_DECLARE(Done)
 int turn_talk(PyObject *channel, PyObject *runner);
 /* Make the socket match the stream after a conversation ran, as Channel.settle() does. */
 int turn_settle_talk(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *now);
-PyObject *turn_replace_twins(PyObject *module, PyObject *connection);
+PyObject *turn_connection_method(PyObject *module, PyObject *arguments);
 
 /* --- serve.c ------------------------------------------------------------------------------------------------------ */
 
