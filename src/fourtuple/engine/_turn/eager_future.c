@@ -10,22 +10,6 @@ int turn_within_task(PyObject *loop)
     return within;
 }
 
-/* Call the wake-up in its context. */
-static int go_on(PyObject *future, PyObject *callback, PyObject *context)
-{
-    if (PyContext_Enter(context) < 0)
-        return -1;
-    PyObject *result = PyObject_CallOneArg(callback, future);
-    PyObject *error = result ? NULL : ft_caught();
-    Py_XDECREF(result);
-    int status = PyContext_Exit(context);
-    if (error) {
-        ft_raise(error);
-        status = -1;
-    }
-    return status;
-}
-
 int turn_wake(PyObject *future)
 {
     EagerFutureFields *fields = FUTURE(future);
@@ -37,7 +21,12 @@ int turn_wake(PyObject *future)
     PyObject *callback = fields->_callback, *context = Py_NewRef(fields->_context);
     fields->_callback = Py_NewRef(Py_None);
     Py_INCREF(future);
-    int status = go_on(future, callback, context);
+    int status = PyContext_Enter(context);
+    if (!status) {
+        status = ft_done(PyObject_CallOneArg(callback, future));
+        if (PyContext_Exit(context) < 0) /* as Context.run(): the exception of the call may be set */
+            status = -1;
+    }
     Py_DECREF(callback);
     Py_DECREF(context);
     Py_DECREF(future);

@@ -45,19 +45,11 @@ PyObject *turn_reception(PyObject *connection, ReceptionKind kind)
 
 bool turn_in_its_thread(PyObject *channel)
 {
-    static PyObject *known; /* the thread number compared last; it rarely changes */
-    static unsigned long known_thread;
     PyObject *engine = CHANNEL(channel)->engine;
     if (!engine || !PyObject_TypeCheck(engine, (PyTypeObject *)turn_known.Engine))
         return false;
     PyObject *thread = ENGINE(engine)->thread;
-    if (thread != known) {
-        if (!thread || !PyLong_CheckExact(thread))
-            return false;
-        Py_XSETREF(known, Py_NewRef(thread));
-        known_thread = PyLong_AsUnsignedLongMask(thread);
-    }
-    return known_thread == PyThread_get_thread_ident();
+    return thread && PyLong_CheckExact(thread) && PyLong_AsUnsignedLongMask(thread) == PyThread_get_thread_ident();
 }
 
 /* --- the next message --------------------------------------------------------------------------------------------- */

@@ -72,13 +72,9 @@ static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *n
     else {
         Py_CLEAR(runner);
     }
-    Py_DECREF(new_decoder);
-    Py_XDECREF(stream);
-    Py_XDECREF(channel);
-    Py_XDECREF(number);
-    Py_XDECREF(id);
-    Py_XDECREF(decoder);
-    Py_XDECREF(pending);
+    PyObject *all[] = {new_decoder, stream, channel, number, id, decoder, pending};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        Py_XDECREF(all[i]);
     return runner;
 }
 
