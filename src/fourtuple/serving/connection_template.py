@@ -77,7 +77,7 @@ class ConnectionTemplate(TemplateFields):
         self.epoll: int = readiness.fileno()
         self.watchers: dict[int, Watcher] = readiness.watchers
         self.new_id: Callable[[], int] = new_id
-        self.max_connections = 0
+        self.max_connections: int = 0
         #: While the server drains, the drain waits for each end of a connection: Python does the work.
         self.draining = False
         self.runner: InlineReplies | None = None

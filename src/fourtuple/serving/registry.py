@@ -156,10 +156,10 @@ class Totals:
     __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
 
     def __init__(self, octets_in: int = 0, octets_out: int = 0, messages_in: int = 0, messages_out: int = 0) -> None:
-        self.octets_in = octets_in
-        self.octets_out = octets_out
-        self.messages_in = messages_in
-        self.messages_out = messages_out
+        self.octets_in: int = octets_in
+        self.octets_out: int = octets_out
+        self.messages_in: int = messages_in
+        self.messages_out: int = messages_out
 
     def plus(self, statistics: Statistics) -> Totals:
         """Return new sums, with one connection's counters added."""
