@@ -296,6 +296,26 @@ def test_the_second_signal_aborts(start: Start) -> None:
         assert program.process.wait(20) == 1
 
 
+def test_one_signal_to_all_processes_drains(start: Start) -> None:
+    """As systemd sends it by default (KillMode=control-group): the worker's own one is not the first of two."""
+    program = start("--workers", "1", "--drain-timeout", "600")
+    address = program.address()
+    (worker,) = program.pids()
+    with socket.create_connection(address, 20) as sock, socket.create_connection(address, 20) as idle:
+        for each in (sock, idle):
+            each.sendall(b"one\n")
+            assert read_line(each).startswith(b"one ")
+        sock.sendall(b"half a mess")
+        os.kill(worker, signal.SIGTERM)
+        assert idle.recv(1) == b"", "the worker has taken its signal"
+        program.process.send_signal(signal.SIGTERM)
+        program.line_with("Stopping 1 worker")
+        sock.sendall(b"age\n")
+        assert read_line(sock).startswith(b"half a message ")
+    assert program.line_with("Stopped") == "Stopped\n"
+    assert program.process.wait(20) == 0
+
+
 def test_the_supervisor_imports_nothing_of_the_users_and_answers_whatever_the_workers_do(
     start: Start, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ class WorkerRun(ServeRun):
 
     def __init__(self, end: WorkerEnd, services: Sequence[ToServe], operations: Operations, **options: Any) -> None:
         self._end = end
+        self._stops: set[asyncio.Task[None]] = set()
         super().__init__(services, operations, **options)
 
     async def _main(self, signals: StopSignals) -> Exit:
@@ -54,7 +55,20 @@ class WorkerRun(ServeRun):
         for server, what in zip(servers, self.services, strict=True):
             parts[what.label] = Part(server, 0)
             parts |= {label: Part(server, number) for number, label in enumerate(what.labels)}
+        self._end.operations["stop"] = self._stop
         self._end.begin(parts)
+
+    def _stop(self, arguments: dict[str, Any]) -> None:
+        """Drain, or abort if the supervisor asks for the second time. What went wrong, ``serve_forever()`` raises."""
+        group = self._group
+        assert group is not None
+        stop = asyncio.get_running_loop().create_task(group.drain() if arguments["times"] == 1 else group.abort())
+        self._stops.add(stop)
+        stop.add_done_callback(self._stopped)
+
+    def _stopped(self, stop: asyncio.Task[None]) -> None:
+        self._stops.discard(stop)
+        stop.cancelled() or stop.exception()
 
     def _operating(
         self, operated: Operated, servers: Sequence[Server], tell: events.Observer

@@ -14,6 +14,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from fourtuple.errors import ChannelError
 from fourtuple.options import Deadlines
 from fourtuple.signals import ends_with_us
 from fourtuple.supervisor.channel import Answer, Channel
@@ -21,6 +22,8 @@ from fourtuple.supervisor.seat import WORKER, Given, Seat, for_child
 
 #: Seconds between two signals to one process.
 _BETWEEN_SIGNALS = 0.1
+#: Seconds that a worker has to answer that it stops, before it gets the signal.
+_TO_ANSWER = 0.25
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Worker:
         self.deadlines: Deadlines = Deadlines()
         #: How often it was asked to stop: the first time it drains, the second time it aborts.
         self.stops: int = 0
-        self._stopped_at = 0.0
+        self._asking: set[asyncio.Task[None]] = set()
+        self._signals = 0
+        self._signalled_at = 0.0
         self.killed: bool = False
 
     @property
@@ -98,19 +103,41 @@ class Worker:
     def stop(self, times: int = 1) -> None:
         """Ask it to stop, so that it was asked ``times`` times in all: once to drain, twice to abort.
 
-        A signal, not a request: it is heard whatever the worker's loop does, and while it starts. The kernel makes one
-        of two equal ones that wait for a process (signal(7)), so the second one follows a moment after the worker has
-        taken the first.
+        A worker that serves is asked by the channel: who stops a service may send SIGTERM to all its processes at once
+        (systemd with ``KillMode=control-group``, ``pkill``), and a worker that counted that signal and another one of
+        ours would abort. One that starts, or does not answer, gets the signal: it is heard whatever its loop does.
         """
         if not self.alive or self.stops >= times:
             return
+        self.stops = times
+        if self.ready_at is None:
+            self._signal(times)
+            return
+        asking = self._loop.create_task(self._ask(times))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _ask(self, times: int) -> None:
+        try:
+            await self.channel.request("stop", times=times, timeout=_TO_ANSWER)
+        except (ChannelError, TimeoutError):
+            self._signal(times)
+
+    def _signal(self, times: int) -> None:
+        """Send SIGTERM until it was sent ``times`` times in all.
+
+        The kernel makes one of two equal ones that wait for a process (signal(7)), so the second one follows a moment
+        after the worker has taken the first.
+        """
+        if not self.alive or self._signals >= times:
+            return
         now = self._loop.time()
-        if not self.stops or (now >= self._stopped_at + _BETWEEN_SIGNALS and not self._has_signal()):
-            self.stops += 1
-            self._stopped_at = now
+        if not self._signals or (now >= self._signalled_at + _BETWEEN_SIGNALS and not self._has_signal()):
+            self._signals += 1
+            self._signalled_at = now
             self._process.send_signal(signal.SIGTERM)
-        if self.stops < times:
-            self._loop.call_later(_BETWEEN_SIGNALS, self.stop, times)
+        if self._signals < times:
+            self._loop.call_later(_BETWEEN_SIGNALS, self._signal, times)
 
     def _has_signal(self) -> bool:
         """Whether a SIGTERM waits for the process, which has not run since it was sent (proc(5): ShdPnd)."""

@@ -31,8 +31,8 @@ Operation = Callable[[dict[str, Any]], Any]
 class WorkerEnd:
     """The part of a worker process that knows its supervisor.
 
-    The supervisor asks it to stop by SIGTERM, as anyone may. If the supervisor has died, the worker stops in the same
-    way: the other end of the channel is closed then.
+    The supervisor asks it to stop by the channel, and by SIGTERM, as anyone may, if it does not answer. If the
+    supervisor has died, the worker gets SIGTERM from itself: the other end of the channel is closed then.
     """
 
     def __init__(self, seat: Seat, stop_asked: Callable[[], bool] = lambda: False) -> None:
