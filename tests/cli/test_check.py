@@ -83,6 +83,11 @@ def test_what_each_worker_has_of_a_limit_of_the_whole_server(run: Run) -> None:
         ("[limits]\nmax_batch = 0\n", "[limits] max_batch: 0 messages given, at least 1 needed"),
         ("[limits]\nread_size = 'big'\n", "cannot read 'big' as a whole number of octets"),
         ("[limits\n", "not TOML"),
+        ("[operations]\nhttp = '70000'\n", "--http: cannot read address '127.0.0.1:70000': 70000 is not a port number"),
+        (
+            "[operations]\nhttp = '9101'\n[services.a]\ntarget = 'echo'\nframing = 'line'\nlisten = ['*:9101']\n",
+            "--http: 127.0.0.1:9101 is an address of the service, too",
+        ),
     ],
 )
 def test_errors_name_the_key_the_value_and_what_is_needed(run: Run, tmp_path: Path, content: str, told: str) -> None:

@@ -62,6 +62,15 @@ def test_the_console_of_a_supervisor_knows_every_event() -> None:
     assert told == kinds - {events.Event, worker_events.Supervising} | {events.Operating}
 
 
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(None, ""), (0.0, " now"), (0.04, " now"), (0.06, " in 0.1 s"), (30.0, " in 30.0 s")]
+)
+def test_a_worker_that_does_not_start_is_tried_again_in_a_time_that_is_told(seconds: float | None, told: str) -> None:
+    console = SuperviseConsole(later=lambda _seconds, _call: None)
+    line = console._failures[worker_events.WorkerNotReady](worker_events.WorkerNotReady(1, "exit code 2", seconds))
+    assert line == "worker 1 did not start: exit code 2" + (told and "; the next attempt follows" + told)
+
+
 def test_the_lines_of_clients_tell_failures_and_on_demand_the_rest() -> None:
     lost = events.ClientDisconnected("127.0.0.1:1", "a -> b", "error", ConnectionResetError("reset\nforged"))
     ready = events.ClientStateChanged("127.0.0.1:1", "ready", "greeting")

@@ -9,7 +9,9 @@ from typing import Any
 
 import click
 
+from fourtuple.address import Address
 from fourtuple.cli import types
+from fourtuple.cli.beforehand import check_http
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, given, option_flags
@@ -26,11 +28,12 @@ from fourtuple.printable import printable
 def check(target: str | None, config: Path | None, everything: bool, as_json: bool, **flags: Any) -> None:
     """Check the options, and print those in force and where each comes from: a flag, the environment or a file.
 
-    It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and opens
-    no socket and no certificate. For each service it prints its own options and those that it has from the rest of the
-    file. The exit code is 0, or 2 for an invalid option, a service that cannot be imported and a refusal that its
-    framing cannot carry. With --workers, the share of each worker is printed beside a limit of the whole server. A
-    limit of one address or network is counted by each worker: what all of them allow together is printed beside it.
+    It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and
+    opens no socket and no certificate. For each service it prints its own options and those that it has from the
+    rest of the file. The exit code is 0, or 2 for an invalid option, a service that cannot be imported, a refusal
+    that its framing cannot carry, and an HTTP server at an address that cannot be read or is a service's. With
+    --workers, the share of each worker is printed beside a limit of the whole server. A limit of one address or
+    network is counted by each worker: what all of them allow together is printed beside it.
     """
     file = config or default_file(Path())
     try:
@@ -39,6 +42,8 @@ def check(target: str | None, config: Path | None, everything: bool, as_json: bo
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
     _import_all(target, configuration)
+    # With a target, the addresses are those of flags of 'fourtuple serve' alone.
+    check_http(configuration.operations, () if target is not None else _addresses(configuration))
     workers = configuration.processes.workers
     tables = tables_of(configuration, settings.whole, workers)
     services = [
@@ -65,6 +70,16 @@ def _import_all(target: str | None, configuration: Configuration) -> None:
         return
     for service in configuration.services:
         of_file(service)
+
+
+def _addresses(configuration: Configuration) -> list[Address]:
+    """Return the addresses of all services that the file declares."""
+    found: list[Address] = []
+    for service in configuration.services:
+        found += service.listen
+        for endpoint in service.endpoints:
+            found += endpoint.listen
+    return found
 
 
 def _print(table: Table, workers: int | None, everything: bool) -> None:

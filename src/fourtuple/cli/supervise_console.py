@@ -37,8 +37,7 @@ class SuperviseConsole(Console):
         self._failures: dict[type[Event], Callable[[Any], str]] = {
             events.WorkerNotReady: _not_ready,
             events.WorkerDied: lambda e: (
-                f"worker {e.slot} has died (pid {e.pid}, {e.why}); the next one starts "
-                + (f"in {e.seconds:.1f} s" if e.seconds else "now")
+                f"worker {e.slot} has died (pid {e.pid}, {e.why}); the next one starts {_in(e.seconds)}"
             ),
             events.WorkerKilled: lambda e: (
                 f"worker {e.slot} had not stopped after {e.seconds:g} s, and is killed (pid {e.pid})"
@@ -64,5 +63,10 @@ class SuperviseConsole(Console):
 
 
 def _not_ready(event: events.WorkerNotReady) -> str:
-    then = "" if event.seconds is None else f"; the next attempt follows in {event.seconds:.1f} s"
+    then = "" if event.seconds is None else f"; the next attempt follows {_in(event.seconds)}"
     return f"worker {event.slot} did not start: {event.why}{then}"
+
+
+def _in(seconds: float) -> str:
+    """Return when something follows, in words that do not round a short time to nothing."""
+    return f"in {seconds:.1f} s" if seconds >= 0.05 else "now"
