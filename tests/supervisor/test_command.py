@@ -316,6 +316,25 @@ def test_one_signal_to_all_processes_drains(start: Start) -> None:
     assert program.process.wait(20) == 0
 
 
+def test_the_death_of_a_supervisor_that_stops_is_no_second_stop(start: Start) -> None:
+    program = start("--workers", "1", "--drain-timeout", "600")
+    address = program.address()
+    (worker,) = program.pids()
+    with socket.create_connection(address, 20) as sock, socket.create_connection(address, 20) as idle:
+        for each in (sock, idle):
+            each.sendall(b"one\n")
+            assert read_line(each).startswith(b"one ")
+        sock.sendall(b"half a mess")
+        program.process.send_signal(signal.SIGTERM)
+        assert idle.recv(1) == b"", "the worker drains"
+        program.process.kill()
+        program.process.wait()
+        os.kill(worker, signal.SIGTERM)
+        sock.sendall(b"age\n")
+        assert read_line(sock).startswith(b"half a message ")
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 0
+
+
 def test_the_supervisor_imports_nothing_of_the_users_and_answers_whatever_the_workers_do(
     start: Start, tmp_path: Path
 ) -> None:

@@ -26,11 +26,13 @@ class WorkerRun(ServeRun):
 
     def __init__(self, end: WorkerEnd, services: Sequence[ToServe], operations: Operations, **options: Any) -> None:
         self._end = end
+        #: Whether the supervisor has asked it to stop.
+        self._asked = False
         self._stops: set[asyncio.Task[None]] = set()
         super().__init__(services, operations, **options)
 
     async def _main(self, signals: StopSignals) -> Exit:
-        self._end.stop_asked = lambda: signals.count > 0
+        self._end.stop_asked = lambda: signals.count > 0 or self._asked
         try:
             return await super()._main(signals)
         finally:
@@ -60,6 +62,7 @@ class WorkerRun(ServeRun):
 
     def _stop(self, arguments: dict[str, Any]) -> None:
         """Drain, or abort if the supervisor asks for the second time. What went wrong, ``serve_forever()`` raises."""
+        self._asked = True
         group = self._group
         assert group is not None
         stop = asyncio.get_running_loop().create_task(group.drain() if arguments["times"] == 1 else group.abort())
