@@ -71,6 +71,7 @@ def test_a_service_that_never_answers(run: Run, serve: Serve) -> None:
         "0 of 1 replies came, then end of file\nNothing was received: perhaps the peer uses TLS at this port"
         in done.err
     )
+    assert done.err.endswith("(--framing), or gives no answer (its log may say why).\n")
 
 
 def test_some_replies_are_not_all(run: Run) -> None:

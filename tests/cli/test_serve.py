@@ -290,6 +290,27 @@ def test_a_handler_that_raises_is_shown_from_the_users_line_on_once(serve: Serve
     assert err[5].endswith("handler broken.broken raised RuntimeError: two")
 
 
+def test_a_reply_that_cannot_be_sent_takes_one_line(serve: Serve, tmp_path: Path) -> None:
+    texts = tmp_path / "texts.py"
+    texts.write_text(
+        "from fourtuple import Service\n"
+        "service = Service('line')\n"
+        "@service.reply\n"
+        "def texts(message, connection):\n"
+        "    if message == b'own':\n"
+        "        connection.send('text')\n"
+        "    return message.decode()\n"
+    )
+    server = serve(str(texts))
+    server.ask(b"one\n")
+    server.ask(b"own\n")
+    err = [line for line in server.stop().err.splitlines() if " held the loop for " not in line]
+    assert "handler texts.texts: its message cannot be sent: line takes octets" in err[0]
+    assert err[0].endswith("not str; encode it first, as in text.encode()")
+    assert "handler texts.texts raised EncodeError: line takes octets" in err[1]  # its own call: the place is shown
+    assert err[3] == f'    File "{texts}", line 6, in texts'
+
+
 def test_a_peer_forges_no_line(serve: Serve, tmp_path: Path) -> None:
     quoting = tmp_path / "quoting.py"
     quoting.write_text(

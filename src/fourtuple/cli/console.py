@@ -17,7 +17,7 @@ from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.failure import place_of, trimmed
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
-from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
+from fourtuple.errors import DeadlinePassed, EncodeError, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
 from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, text_without, traceback_of
@@ -310,11 +310,15 @@ class Console:
         if isinstance(error, HandlerFailed):  # a program's error: it has no traceback, and names the connection itself
             self._complain_of(event.id, _text(error))
             return
-        text = f"{event.name}: handler {event.handler} raised {class_of(error)}: {_text(error, event.name)}"
+        unsent = isinstance(error, EncodeError) and not place_of(error)  # it raised nothing: its reply was refused
+        what = ": its message cannot be sent" if unsent else f" raised {class_of(error)}"
+        text = f"{event.name}: handler {event.handler}{what}: {_text(error, event.name)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # Print the traceback of the first one only: a hostile peer may cause the same error a thousand times.
         told = self._verbose or self._first(event.handler, type(error), place)
+        if unsent and not place_of(error.__cause__):
+            told = False  # no line of the user's code is in it, and the text is printed above
         self._complain_of(event.id, text, trimmed(error).split("\n") if told else ())
 
     def _program_ended(self, event: events.ProgramEnded) -> None:

@@ -27,4 +27,7 @@ def hint(octets: bytes, framing: Framing, *, tls: bool = False) -> str:
 def silence(framing: Framing, *, tls: bool) -> str:
     """Return a hint for a peer that sent nothing."""
     other = "" if tls else "uses TLS at this port (--tls), or "
-    return f"Nothing was received: perhaps the peer {other}uses a framing other than {framing} (--framing)."
+    return (
+        f"Nothing was received: perhaps the peer {other}uses a framing other than {framing} (--framing),"
+        " or gives no answer (its log may say why)."
+    )
