@@ -404,9 +404,9 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def __repr__(self) -> str:
-        where = ", ".join(map(str, self.addresses)) or "not listening"
+        where = f" at {', '.join(map(str, self.addresses))}" if self.addresses else ", not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
-        return f"<Server {self.service.name} {state} at {where}, {sum(map(len, self._life.registries))} connections>"
+        return f"<Server {self.service.name} {state}{where}, {sum(map(len, self._life.registries))} connections>"
 
 
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:

@@ -17,6 +17,8 @@ import pytest
 from fourtuple import Server, Service, run
 from fourtuple.compiled import ASKED
 from fourtuple.errors import ServiceError
+from fourtuple.operations import Operator
+from fourtuple.services.upper import service as upper
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import serve_until_stopped
 from fourtuple.signals import counting, stop_signals
@@ -125,6 +127,21 @@ def test_other_threads_have_no_signals() -> None:
         "signals are delivered to the main thread, this is 'another'; serve_in_thread() works without signals"
         in str(error)
     )
+
+
+@pytest.mark.parametrize("operated", [False, True])
+def test_a_running_loop_is_refused_before_anything_starts(operated: bool) -> None:
+    operator = Operator()
+    operator.server(upper, "127.0.0.1:0")
+
+    async def main() -> None:
+        if operated:
+            operator.run()
+        else:
+            run(upper, "127.0.0.1:0")
+
+    with pytest.raises(ServiceError, match="starts an event loop, and one runs here already; write: async with"):
+        asyncio.run(main())
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")

@@ -23,7 +23,14 @@ from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.group import Group
 from fourtuple.serving.guarding import guarded
-from fourtuple.serving.run import LoopFactory, ServerOptions, StoppedEarly, bounded_end, serve_until_stopped
+from fourtuple.serving.run import (
+    LoopFactory,
+    ServerOptions,
+    StoppedEarly,
+    bounded_end,
+    check_no_loop,
+    serve_until_stopped,
+)
 from fourtuple.signals import stop_signals
 from fourtuple.typevars import In, L, Out, S
 
@@ -123,8 +130,10 @@ class Operator:
 
         As :func:`fourtuple.run`, for all servers. ``loop_factory`` makes the event loop. Default: asyncio's event loop.
         ``on_start`` is called with the operator once all servers listen. Raises
-        :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread.
+        :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread, and where an event loop runs
+        already.
         """
+        check_no_loop("operator.run()", "async with operator: await operator.serve_forever()")
         check_callable("loop_factory", loop_factory)
         check_callable("on_start", on_start)
         begun = None if on_start is None else partial(on_start, self)

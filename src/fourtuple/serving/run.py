@@ -16,7 +16,7 @@ from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
 from fourtuple.endpoint import Endpoint
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import DeadlinePassed
+from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
@@ -74,9 +74,10 @@ def run(
         Called with the server once it listens.
 
     Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
-    there.
+    there. Also where an event loop runs already.
     """
 
+    check_no_loop("fourtuple.run()", "async with Server(...) as server: await server.serve_forever()")
     check_callable("loop_factory", loop_factory)
     check_callable("on_start", on_start)
 
@@ -90,6 +91,15 @@ def run(
 
     with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(main())
+
+
+def check_no_loop(what: str, instead: str) -> None:
+    """Raise ServiceError if an event loop runs in this thread: ``what`` starts one of its own."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ServiceError(f"{what} starts an event loop, and one runs here already; write: {instead}")
 
 
 class StoppedEarly(Exception):
