@@ -120,6 +120,11 @@ SERVER: list[tuple[str, Any, str]] = [
     ("alarms", [5], "Alarm needed"),
     ("alarms", Limits(), "Iterable, as in [Alarm('connections', 1000, call)], needed"),
     ("limit", Limits(), "there is no such option of Server; did you mean limits?"),
+    (
+        "idle_timeout",
+        3,
+        "no such option of Server; it is an option of Deadlines, as in deadlines=Deadlines(",
+    ),
     ("zzz", Limits(), "there is no such option of Server; there are service, limits, deadlines, sockets"),
 ]
 
@@ -132,6 +137,14 @@ def test_a_server_refuses_options_that_cannot_work(
     shown = value[0] if isinstance(value, list) and value else value
     given = "" if "no such option" in needed else repr(shown)[:70]
     assert needed in refused(lambda: make(replies(), **{name: value}), name, given)
+
+
+def test_an_option_of_another_family_is_told() -> None:
+    needed = "it is an option of Deadlines"
+    refused(lambda: Limits(idle_timeout=3), "idle_timeout", needed)  # type: ignore[call-arg]
+    needed += ", as in deadlines=Deadlines(idle_timeout=...)"
+    connect: Any = fourtuple.blocking.connect
+    refused(lambda: connect("127.0.0.1:1", "line", idle_timeout=3), "idle_timeout", needed)
 
 
 def test_more_of_a_server() -> None:

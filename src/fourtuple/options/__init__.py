@@ -13,7 +13,6 @@ from fourtuple._lazy import lazily
 from fourtuple.options.checking import check_callable as check_callable
 from fourtuple.options.checking import check_choice as check_choice
 from fourtuple.options.checking import check_flag as check_flag
-from fourtuple.options.checking import check_keywords as check_keywords
 from fourtuple.options.checking import check_kind as check_kind
 from fourtuple.options.checking import check_range as check_range
 from fourtuple.options.checking import check_timeout as check_timeout
@@ -27,6 +26,7 @@ from fourtuple.options.declaring import KIB as KIB
 from fourtuple.options.declaring import MIB as MIB
 from fourtuple.options.declaring import Declared as Declared
 from fourtuple.options.declaring import Options as Options
+from fourtuple.options.declaring import check_keywords as check_keywords
 from fourtuple.options.declaring import declared as declared
 from fourtuple.options.declaring import option as option
 from fourtuple.options.declaring import parse_size as parse_size

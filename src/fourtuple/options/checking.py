@@ -5,10 +5,9 @@ Each check raises :class:`~fourtuple.errors.OptionError` with the name, the valu
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from fourtuple.errors import FourTupleError, OptionError
@@ -152,19 +151,6 @@ def check_callable(
     """Raise an error for a value that cannot be called."""
     if not (callable(value) or (optional and value is None)):
         refuse(name, value, "a function or None" if optional else "a function", kind)
-
-
-def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, object]) -> None:
-    """Raise OptionError for a keyword that a function does not take. The error suggests the nearest one."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return
-    known = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    known = [name for name in known if name != "self"]
-    for name in given:
-        if name not in known:
-            hint = nearest(name, known) or f"; there are {', '.join(known)}"
-            raise OptionError(f"{name}: there is no such option of {whom}{hint}")
 
 
 def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar
@@ -172,8 +173,31 @@ def check_name(name: str, family: type[Options]) -> None:
     """Raise OptionError for a name that is not an option of a family. The error suggests the nearest name."""
     known = _names(family)
     if name not in known:
-        hint = nearest(name, known) or f"; {family.__name__} has {', '.join(known)}"
+        hint = of_another(name, known) or nearest(name, known) or f"; {family.__name__} has {', '.join(known)}"
         raise OptionError(f"{name}: there is no such option in {family.__name__}{hint}")
+
+
+def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, object]) -> None:
+    """Raise OptionError for a keyword that a function does not take. The error suggests the nearest one."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return
+    known = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    known = [name for name in known if name != "self"]
+    for name in given:
+        if name not in known:
+            hint = of_another(name, known) or nearest(name, known) or f"; there are {', '.join(known)}"
+            raise OptionError(f"{name}: there is no such option of {whom}{hint}")
+
+
+def of_another(given: str, known: Iterable[str]) -> str:
+    """Return where an option belongs that another family has: ``; it is an option of Deadlines``, otherwise ""."""
+    for family in Options.__subclasses__():
+        if given in family.__dataclass_fields__:
+            own = family.__name__
+            form = f", as in {own.lower()}={own}({given}=...)" if own.lower() in known else ""
+            return f"; it is an option of {own}{form}"
+    return ""
 
 
 _O = TypeVar("_O", bound=Options)
