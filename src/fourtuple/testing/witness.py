@@ -42,7 +42,10 @@ def failure_of(event: events.Event) -> BaseException | None:
     return None
 
 
+_RAISED = "handlers or framings of the test's servers raised; may_raise= names what a test expects"
+
+
 def raise_all(errors: Sequence[BaseException]) -> None:
     """Raise an :class:`ExceptionGroup` of the errors, if there are any."""
     if errors:
-        raise BaseExceptionGroup("handlers or framings of the test's servers raised", errors)
+        raise BaseExceptionGroup(_RAISED, errors)
