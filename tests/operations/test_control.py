@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import socket
 import stat
 import threading
@@ -14,14 +15,14 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Service, events
+from fourtuple import Limits, Server, Service, events
 from fourtuple.errors import ListenAddressInUse, OperationError
 from fourtuple.operations import control
 from fourtuple.operations.control import MAX_REQUEST, MAX_WAITING, ControlServer
 from fourtuple.operations.control_client import automatic_path, find
 from fourtuple.operations.servers import Servers
 from fourtuple.server import core_of
-from operations.support import ask, conversation, operated
+from operations.support import ask, conversation, operated, upper
 from rig import Peer, until
 
 
@@ -97,6 +98,33 @@ def test_limits_change_together_or_not_at_all(run_async: Any, tmp_path: Path) ->
                 assert not reply["ok"]
                 assert text in reply["error"]
             assert world.server.limits.max_connections == 7
+
+    run_async(main())
+
+
+def test_servers_that_divide_the_descriptors_do_so_again_when_a_limit_changes(
+    run_async: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1064, 1064))
+
+    async def main() -> None:
+        mail, news = (Server(upper(name), "127.0.0.1:0", limits=Limits(max_connections=500)) for name in "mn")
+        subject = Servers((mail, news), divide={mail: None, news: None})
+        async with mail, news:
+            for changes, service, told, limits in (
+                ({"max_connections": "300"}, "m", "300", (300, 700)),
+                ({"max_batch": "3", "max_connections": "none"}, "m", "none", (500, 500)),
+                ({"max_connections": "8"}, None, "8", (8, 8)),
+                ({"max_connections": "none"}, None, "none", (500, 500)),
+            ):
+                assert (await subject.set_limits(changes, service))["max_connections"] == told
+                assert (mail.max_connections, news.max_connections) == limits
+            with pytest.raises(OperationError):
+                await subject.set_limits({"max_connections": "300", "high_water": "1"}, "m")
+            assert (mail.max_connections, news.max_connections) == (500, 500)
+            alone = Servers((mail, news))
+            await alone.set_limits({"max_connections": "none"})
+            assert (mail.max_connections, news.max_connections) == (1000, 1000), "servers of a program's own"
 
     run_async(main())
 

@@ -83,7 +83,8 @@ def test_limits_of_one_connection_and_of_one_address_are_not_divided() -> None:
     for name in (each.name for each in declared(Limits)):
         if name not in (*TOTALS, *RATES):
             assert getattr(shared, name) == getattr(limits, name), name
-    assert share(limits, 0, 1) is limits
+    whole = limits.replace(max_connections=100)
+    assert share(whole, 0, 1) is whole
 
 
 def test_the_default_of_max_connections_is_divided_too() -> None:

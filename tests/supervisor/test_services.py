@@ -22,8 +22,8 @@ import pytest
 from certificates import Files, trusting
 from cli.conftest import ENVIRONMENT, FOURTUPLE
 from fourtuple import Address, Endpoint, Limits, Server, Service, Sockets
-from fourtuple.cli.programs import default_connections
 from fourtuple.errors import OperationError
+from fourtuple.net.descriptors import default_connections
 from fourtuple.net.given import Inherited
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.process import Report
@@ -381,9 +381,11 @@ def test_shares_of_services_and_endpoints(run_async: Any) -> None:
     async def main() -> None:
         mail, news = servers()
         shares = Shares(0, 3)
-        assert shares.of("mail", Limits(max_connections=100)).max_connections == 34
-        assert shares.of("mail/1", Limits(max_connections=10)).max_connections == 4
-        assert shares.of("news", Limits(max_connections=30)).max_connections == 10
+        whole = {"mail": Limits(max_connections=100), "mail/1": Limits(max_connections=10)}
+        own_shares = shares.divide(whole | {"news": Limits(max_connections=30)})
+        assert {label: limits.max_connections for label, limits in own_shares.items()} == {
+            "mail": 34, "mail/1": 4, "news": 10,
+        }  # fmt: skip
         shares.parts = {"mail": Part(mail, 0), "mail/1": Part(mail, 1), "news": Part(news, 0)}
         async with mail, news:
             own = mail._life.endpoint_limits
@@ -450,13 +452,43 @@ def test_changed_limits_for_workers_that_start_later(run_async: Any) -> None:
 
 def test_services_divide_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1064, 1064))
-    unset, given = Limits(), Limits(max_connections=400)
-    assert default_connections([unset, unset], 1) == 500
-    assert default_connections([unset, given, unset], 1) == 300
-    assert default_connections([unset, given, unset], 2) == 800
-    assert default_connections([unset, unset], 100) == 10_000
-    assert default_connections([Limits(max_connections=5000), unset], 1) == 1
-    assert default_connections([given], 1) > 0
+    assert default_connections([None, None]) == 500
+    assert default_connections([None, 400, None]) == 300
+    assert default_connections([None, 400, None], 2) == 800
+    assert default_connections([None, None], 100) == 10_000
+    assert default_connections([5000, None]) == 1
+    assert default_connections([400]) > 0
+
+
+def test_services_divide_the_descriptors_again_when_limits_or_workers_change(
+    run_async: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (1064, 1064))
+
+    async def main() -> None:
+        mail, news = servers()
+        shares = Shares(0, 2)
+        first = shares.divide({"mail": Limits(), "mail/1": Limits(max_connections=10), "news": Limits()})
+        assert (first["mail"].max_connections, first["news"].max_connections) == (500, 500)
+        shares.parts = {"mail": Part(mail, 0), "mail/1": Part(mail, 1), "news": Part(news, 0)}
+        async with mail, news:
+
+            def now() -> tuple[int | None, int | None]:
+                return mail.limits.max_connections, news.limits.max_connections
+
+            shares.change_place(0, 1)
+            assert now() == (500, 500)
+            shares.change("mail", {"max_connections": 300})
+            assert now() == (300, 700)
+            shares.change("mail", {"max_connections": None})
+            assert now() == (500, 500)
+            shares.change(None, {"max_connections": 8})
+            assert now() == (8, 8)
+            shares.change(None, {"max_connections": None})
+            shares.change_place(1, 3)
+            assert now() == (500, 500)
+
+    run_async(main())
 
 
 def test_who_takes_over_which_place(tmp_path: Path) -> None:

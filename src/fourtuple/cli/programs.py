@@ -15,7 +15,6 @@ from fourtuple.cli.serve_addresses import Where
 from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
 from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
-from fourtuple.net.descriptors import DEFAULT_MAX_CONNECTIONS, MOST, connection_limit
 from fourtuple.options import Deadlines, Limits, Tls, nearest
 from fourtuple.supervisor.asked import Asked, label_of
 
@@ -104,7 +103,7 @@ class OneService(Program):
         return [ToServe(self._loaded(), self.where.addresses, self.options)]
 
     def in_worker(self, end: WorkerEnd) -> list[ToServe]:
-        options = replace(self.options, limits=end.limits(self.options.limits))
+        options = replace(self.options, limits=end.shares(self.limits)[""])
         return [ToServe(self._loaded(), end.sockets(), options)]
 
     def _loaded(self) -> Service:
@@ -134,7 +133,7 @@ class OfFile(Program):
         return tuple(found)
 
     @property
-    def limits(self) -> Mapping[str, Limits]:
+    def limits(self) -> dict[str, Limits]:
         return {service.name: service.options.limits for service in self.services}
 
     @property
@@ -147,8 +146,7 @@ class OfFile(Program):
 
     @property
     def refuses(self) -> bool:
-        own = [each.limits for service in self.services for each in service.endpoints if each.limits is not None]
-        return any(limits.refusal for limits in (*self.limits.values(), *own))
+        return any(limits.refusal for limits in (*self.limits.values(), *self._limits_of_endpoints.values()))
 
     @property
     def deadlines(self) -> Deadlines:
@@ -167,17 +165,27 @@ class OfFile(Program):
         changed = difference(opened, [(each.label, str(each.address)) for each in self.asked])
         if changed:
             raise Failure(changed, Exit.USAGE)
-        return [_in_worker(service, end) for service in self.services]
+        shares = end.shares(self.limits | self._limits_of_endpoints)
+        return [_in_worker(service, end, shares) for service in self.services]
+
+    @property
+    def _limits_of_endpoints(self) -> dict[str, Limits]:
+        """The limits of each endpoint with its own, by its label."""
+        return {
+            label_of(service.name, number): each.limits
+            for service in self.services
+            for number, each in enumerate(service.endpoints, 1)
+            if each.limits is not None
+        }
 
 
-def _in_worker(service: ServiceConfiguration, end: WorkerEnd) -> ToServe:
-    options = replace(service.options, limits=end.limits(service.options.limits, service.name))
+def _in_worker(service: ServiceConfiguration, end: WorkerEnd, shares: Mapping[str, Limits]) -> ToServe:
+    options = replace(service.options, limits=shares[service.name])
     labels = [service.name] if service.listen else []
     places = [_endpoint(end.sockets(service.name))] if service.listen else []
     for number, each in enumerate(service.endpoints, 1):
         label = label_of(service.name, number)
-        limits = None if each.limits is None else end.limits(each.limits, label)
-        places.append(_endpoint(end.sockets(label), each, limits))
+        places.append(_endpoint(end.sockets(label), each, shares.get(label)))
         labels.append(label)
     return ToServe(of_file(service), places, options, service.name, labels)
 
@@ -221,20 +229,4 @@ def of_file_named(options: Configuration, only: Sequence[str]) -> OfFile:
         if name not in names:
             there = nearest(name, names) or f"; there are {', '.join(names)}"
             raise click.UsageError(f"--only {name}: the file has no such service{there}")
-    chosen = tuple(each for each in options.services if not only or each.name in only)
-    most = default_connections([each.options.limits for each in chosen], options.processes.workers or 1)
-    return OfFile(options, tuple(_with_most(each, most) for each in chosen))
-
-
-def default_connections(limits: Sequence[Limits], workers: int) -> int:
-    """Return what max_connections is where it is not given: services divide what the limit on descriptors allows."""
-    given = [each.max_connections for each in limits if each.max_connections is not None]
-    possible = connection_limit(MOST) * workers - sum(given)
-    return max(1, min(DEFAULT_MAX_CONNECTIONS, possible // max(1, len(limits) - len(given))))
-
-
-def _with_most(service: ServiceConfiguration, most: int) -> ServiceConfiguration:
-    options = service.options
-    if options.limits.max_connections is not None:
-        return service
-    return replace(service, options=replace(options, limits=options.limits.replace(max_connections=most)))
+    return OfFile(options, tuple(each for each in options.services if not only or each.name in only))

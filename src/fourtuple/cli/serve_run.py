@@ -20,12 +20,12 @@ from fourtuple.cli.to_serve import ToServe
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import FourTupleError
 from fourtuple.framing import Raw
-from fourtuple.net.descriptors import connection_limit
+from fourtuple.net.descriptors import connection_limit, default_connections
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
 from fourtuple.operations.running import Operated
-from fourtuple.options import Operations
+from fourtuple.options import Limits, Operations
 from fourtuple.server import Server
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
@@ -67,6 +67,8 @@ class ServeRun:
         self.console: Console | None = None
         self.capture: Capture | None = None
         self._group: Group | None = None
+        #: The max_connections of each service; None for those that divide what the limit on descriptors allows.
+        self._given = [each.options.limits.max_connections for each in services]
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
@@ -213,7 +215,7 @@ class ServeRun:
             return Server(
                 operated.services[place],
                 *what.places,
-                limits=what.options.limits,
+                limits=self._limits(what),
                 deadlines=what.options.deadlines,
                 sockets=what.options.sockets,
                 tls=what.options.tls,
@@ -225,6 +227,12 @@ class ServeRun:
             )
         except FourTupleError as error:
             raise Failure(what.named(error) if what.label else error, Exit.USAGE) from error
+
+    def _limits(self, what: ToServe) -> Limits:
+        limits = what.options.limits
+        if limits.max_connections is not None:
+            return limits
+        return limits.replace(max_connections=default_connections(self._given))
 
     def _ended(self, servers: Sequence[Server], log: Log) -> Exit:
         for server, what in zip(servers, self.services, strict=True):
@@ -258,7 +266,7 @@ class ServeRun:
         self, operated: Operated, servers: Sequence[Server], tell: events.Observer
     ) -> AbstractAsyncContextManager[None]:
         """Return what runs around the servers: the process's file, the control socket, the HTTP server."""
-        return operated.around(servers, tell)
+        return operated.around(servers, tell, dict(zip(servers, self._given, strict=True)))
 
     def _tell_listening(self, voices: Sequence[Voice], servers: Sequence[Server]) -> None:
         for voice, server in zip(voices, servers, strict=True):

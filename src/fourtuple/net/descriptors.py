@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Collection
 from contextlib import suppress
 
 #: Descriptors not used for connections: for listeners, the loop, files, pipes to workers, and what handlers open.
@@ -10,7 +11,7 @@ DESCRIPTOR_RESERVE = 64
 #: The default of max_connections, if the limit on descriptors allows it.
 DEFAULT_MAX_CONNECTIONS = 10_000
 #: More connections than any limit on descriptors allows.
-MOST = 1 << 40
+_MOST = 1 << 40
 
 
 def connection_limit(asked: int | None) -> int:
@@ -27,3 +28,14 @@ def connection_limit(asked: int | None) -> int:
         return asked or DEFAULT_MAX_CONNECTIONS
     reserve = min(DESCRIPTOR_RESERVE, soft // 2)
     return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))
+
+
+def default_connections(given: Collection[int | None], workers: int = 1) -> int:
+    """Return what max_connections is for a service without one, summed over the workers of its program.
+
+    ``given`` is the max_connections of all services of the program, None for those without: these divide what the limit
+    on descriptors allows beside the others.
+    """
+    taken = [each for each in given if each is not None]
+    possible = connection_limit(_MOST) * workers - sum(taken)
+    return max(1, min(DEFAULT_MAX_CONNECTIONS, possible // max(1, len(given) - len(taken))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from importlib.util import find_spec
@@ -76,20 +76,35 @@ class Operated:
         """Return an observer of what is of all servers, a call that holds the loop: it tells ``observer``."""
         return each_of(observer, *self._meters) if self._meters else observer
 
-    def subject(self, servers: Sequence[AnyServer], loop_meter: LoopMeter | None, *, listeners: bool) -> Servers:
-        """Return the servers as what can be operated; ``listeners`` is False in a worker."""
+    def subject(
+        self,
+        servers: Sequence[AnyServer],
+        loop_meter: LoopMeter | None,
+        *,
+        listeners: bool,
+        divide: Mapping[AnyServer, int | None] | None = None,
+    ) -> Servers:
+        """Return the servers as what can be operated; ``listeners`` is False in a worker.
+
+        ``divide`` is that of :class:`~fourtuple.operations.servers.Servers`.
+        """
         meters = dict(zip(servers, self._meters, strict=True)) if self._meters else {}
-        return Servers(servers, meters=meters, loop_meter=loop_meter, listeners=listeners)
+        return Servers(servers, meters=meters, loop_meter=loop_meter, listeners=listeners, divide=divide)
 
     def begun(self) -> None:
         """Write the process's file: the server listens."""
         self.pidfile.write()
 
     @asynccontextmanager
-    async def around(self, servers: Sequence[AnyServer], tell: events.Observer) -> AsyncIterator[None]:
-        """Run everything while the block runs. Enter it before the servers start, on their loop."""
+    async def around(
+        self, servers: Sequence[AnyServer], tell: events.Observer, divide: Mapping[AnyServer, int | None]
+    ) -> AsyncIterator[None]:
+        """Run everything while the block runs. Enter it before the servers start, on their loop.
+
+        ``divide`` is that of :class:`~fourtuple.operations.servers.Servers`.
+        """
         with self.pidfile, counting(self.counts) as loop_meter:
-            subject = self.subject(servers, loop_meter, listeners=True)
+            subject = self.subject(servers, loop_meter, listeners=True, divide=divide)
             name = control_name([service.name for service in self.services])
             async with operating(subject, self._options, name, tell):
                 yield

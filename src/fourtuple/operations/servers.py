@@ -17,6 +17,7 @@ from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.handlers import Runner
 from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.descriptors import default_connections
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
@@ -58,6 +59,9 @@ class Servers:
         What measures the loop. Default: nothing does.
     listeners
         False if another process tells of the accept queues: the supervisor, which owns the sockets.
+    divide
+        The max_connections that each server was given, if those without one (None) divide what the limit on
+        descriptors allows. Default: every server has what its limits say, and may use all descriptors.
     """
 
     def __init__(
@@ -67,11 +71,13 @@ class Servers:
         meters: Mapping[Server[Any, Any, Any, Any], Meter] | None = None,
         loop_meter: LoopMeter | None = None,
         listeners: bool = True,
+        divide: Mapping[Server[Any, Any, Any, Any], int | None] | None = None,
     ) -> None:
         self._servers = tuple(servers)
         self._meters = dict(meters or {})
         self._loop_meter = loop_meter
         self._listeners = listeners
+        self._given = dict(divide or {})
         self._drains: set[asyncio.Task[int]] = set()
         #: The drops of each listener when it was seen first: a socket may have been another process's before.
         self._first_drops: dict[Listener, int] = {}
@@ -209,17 +215,17 @@ class Servers:
         if service is not None:
             check_service(service, [server.service.name for server in servers])
             servers = tuple(server for server in servers if server.service.name == service)
-        before = [server.limits for server in servers]
-        try:
-            for server in servers:
-                server.change_limits(**values)
-        except Exception as error:
-            for server, limits in zip(servers, before, strict=True):
-                server.change_limits(**asdict(limits))
-            if not isinstance(error, OptionError | ValueError):
-                raise
-            raise OperationError(str(error)) from error
-        return {name: shown(getattr(servers[0].limits, name)) for name in values}
+        changed = {server: dict(values) for server in servers}
+        given = dict(self._given)
+        if given and "max_connections" in values:
+            given |= dict.fromkeys(servers, values["max_connections"])
+            default = default_connections(given.values())
+            for server in [server for server, most in given.items() if most is None]:
+                changed.setdefault(server, {})["max_connections"] = default
+        _change_all(changed)
+        self._given = given
+        now = asdict(servers[0].limits) | {name: None for name, value in values.items() if value is None}
+        return {name: shown(now[name]) for name in values}
 
     async def close(self, id: str, *, abort: bool = False) -> bool:
         """Close a connection by its id or its four-tuple."""
@@ -289,6 +295,20 @@ def put_listener(made: Snapshot, told: Listening) -> None:
     ):
         if value is not None:
             made.put(metric, int(value), *labels)
+
+
+def _change_all(changes: Mapping[Server[Any, Any, Any, Any], Mapping[str, Any]]) -> None:
+    """Change limits of several servers, or of none: raises :class:`~fourtuple.errors.OperationError` then."""
+    before = {server: server.limits for server in changes}
+    try:
+        for server, values in changes.items():
+            server.change_limits(**values)
+    except Exception as error:
+        for server, limits in before.items():
+            server.change_limits(**asdict(limits))
+        if not isinstance(error, OptionError | ValueError):
+            raise
+        raise OperationError(str(error)) from error
 
 
 def read_limits(changes: Mapping[str, str]) -> dict[str, Any]:

@@ -20,18 +20,20 @@ PER_ADDRESS = (
 )
 
 
-def share(limits: Limits, place: int, workers: int) -> Limits:
+def share(limits: Limits, place: int, workers: int, default: int = DEFAULT_MAX_CONNECTIONS) -> Limits:
     """Return the limits of the worker at this place (0 to ``workers`` - 1).
+
+    ``default`` is the max_connections of the whole server if it has none.
 
     The shares of a total add up to it, unless there are more workers than it counts: a worker has at least 1.
     """
+    if limits.max_connections is None:
+        limits = limits.replace(max_connections=default)
     if workers == 1:
         return limits
     changes: dict[str, int | float] = {}
     for name in TOTALS:
         total = getattr(limits, name)
-        if name == "max_connections" and total is None:
-            total = DEFAULT_MAX_CONNECTIONS
         if total is not None:
             changes[name] = max(1, total // workers + (place < total % workers))
     for name in RATES:

@@ -63,9 +63,9 @@ class WorkerEnd:
         """Return the passive sockets of this worker's slot that belong to a label."""
         return tuple(sock for owner, sock in self._sockets if owner == label)
 
-    def limits(self, limits: Limits, label: str = "") -> Limits:
-        """Return this worker's share of the limits of a whole service, or of an endpoint."""
-        return self._shares.of(label, limits)
+    def shares(self, whole: Mapping[str, Limits]) -> dict[str, Limits]:
+        """Return this worker's shares of the limits of all services, and of endpoints with their own, by label."""
+        return self._shares.divide(whole)
 
     def observing(self, observer: events.Observer, service: str = "") -> events.Observer:
         """Return an observer that also tells the supervisor when this worker does not accept for a service.
