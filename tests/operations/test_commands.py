@@ -90,6 +90,12 @@ def test_every_command_answers_in_json(command: Command, tmp_path: Path) -> None
             assert answer("resume") is None
             assert answer("limits", "set", "max_connections=5") == {"max_connections": "5"}
             assert answer("workers", "2") == 2
+            changes = ("max_connections=1", "max_connections_per_address=5", "accept_rate=none", "max_batch=3")
+            assert answer("limits", "set", *changes)["max_connections"] == "1"
+            assert command("limits", "set", *changes, "--control", server.control).out == (
+                "max_connections = 1, 1 in each of 2 workers, 2 in all\n"
+                "max_connections_per_address = 5, 10 in 2 workers\naccept_rate = none\nmax_batch = 3\n"
+            )
             assert answer("close", row["id"]) is True
             assert sock.recv(1) == b""
         pid = answer("upgrade")

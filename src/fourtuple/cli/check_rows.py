@@ -130,11 +130,17 @@ def _rows(options: Options, settings: Mapping[str, Setting], workers: int | None
     for each in dataclasses.fields(options):
         value, setting = getattr(options, each.name), settings.get(each.name)
         row = _row(value if each.repr or value is None else "***", setting)
-        if workers is not None and workers > 1 and value is not None and each.name in PER_ADDRESS:
-            row["all_workers"] = value * workers
-        if workers is not None and workers > 1 and isinstance(options, Limits) and each.name in (*TOTALS, *RATES):
-            row |= _divided(options, each.name, workers)
-        yield each.name, row
+        yield each.name, row | _in_workers(options, each.name, workers)
+
+
+def _in_workers(options: Options, name: str, workers: int | None) -> Row:
+    """Return what workers make of an option; nothing, if it is no limit that they divide or count by themselves."""
+    value = getattr(options, name)
+    if workers is None or workers <= 1 or not isinstance(options, Limits):
+        return {}
+    if value is not None and name in PER_ADDRESS:
+        return {"all_workers": value * workers}
+    return _divided(options, name, workers) if name in (*TOTALS, *RATES) else {}
 
 
 def _divided(limits: Limits, name: str, workers: int) -> Row:
@@ -153,6 +159,15 @@ def in_workers(row: Row, workers: int | None) -> str:
     shares = " or ".join(dict.fromkeys(map(toml_value, row["each_worker"])))
     beyond = "" if row["value"] is None or every == toml_value(row["value"]) else f", {every} in all"
     return f", {shares} in each of {workers} workers{beyond}"
+
+
+def limit_in_workers(name: str, text: str, workers: int) -> str:
+    """Return what workers make of a limit that was set to a value, both as text: as :func:`in_workers`."""
+    if text == "none" or name not in (*TOTALS, *RATES, *PER_ADDRESS):
+        return ""
+    value = next(option for option in declared(Limits) if option.name == name).convert(text)
+    limits = Limits().replace(**{name: value})
+    return in_workers({"value": value} | _in_workers(limits, name, workers), workers)
 
 
 def _row(value: Any, setting: Setting | None) -> Row:

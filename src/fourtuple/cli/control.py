@@ -251,7 +251,8 @@ def limits() -> None:
 def set_limits(control: str | None, as_json: bool, service: str | None, changes: tuple[str, ...]) -> None:
     """Put other limits in force until the server is started again: max_connections=500 accept_rate=none.
 
-    They are the options of [limits], with values as on the command line. All of them change, or none.
+    They are the options of [limits], with values as on the command line. All of them change, or none. With workers,
+    what each has of a limit is printed beside it, as 'fourtuple check' does.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
@@ -261,8 +262,12 @@ def set_limits(control: str | None, as_json: bool, service: str | None, changes:
         if not equals or not name:
             raise click.BadParameter(f"{each!r}: KEY=VALUE is needed", param_hint="KEY=VALUE")
         wanted[name] = value
+    from fourtuple.cli.check_rows import limit_in_workers  # imported here: the other commands need no configuration
+
+    workers = 0 if as_json else len(ask(control, "status")["workers"])
     now = ask(control, "limits", changes=wanted, service=service)
-    _done("\n".join(printable(f"{name} = {value}") for name, value in now.items()), now, as_json)
+    lines = (f"{name} = {value}{limit_in_workers(name, value, workers)}" for name, value in now.items())
+    _done("\n".join(map(printable, lines)), now, as_json)
 
 
 @click.command()
