@@ -15,6 +15,7 @@ from fourtuple.cli.console_clients import client_line
 from fourtuple.cli.lines import Lines
 from fourtuple.cli.relay_console import RelayConsole
 from fourtuple.cli.supervise_console import SuperviseConsole
+from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import (
     DeadlinePassed,
     EncodeError,
@@ -69,6 +70,19 @@ def test_a_worker_that_does_not_start_is_tried_again_in_a_time_that_is_told(seco
     console = SuperviseConsole(later=lambda _seconds, _call: None)
     line = console._failures[worker_events.WorkerNotReady](worker_events.WorkerNotReady(1, "exit code 2", seconds))
     assert line == "worker 1 did not start: exit code 2" + (told and "; the next attempt follows" + told)
+
+
+def test_each_suspension_has_its_two_lines_and_of_other_pauses_the_first_is_told() -> None:
+    for quiet in (False, True):
+        screen = Screen(quiet=quiet)
+        for why in (BY_REQUEST, "max_threads are busy", "max_threads are busy", BY_REQUEST):
+            screen.console(events.AcceptPaused(NAME.local, why))
+            screen.console(events.AcceptResumed(NAME.local))
+        assert [line.split("192.0.2.1:9999")[0] for line in screen.out.getvalue().splitlines()] == [
+            "accept pauses at ", "accept resumes at ",
+            "accept pauses at ",
+            "accept pauses at ", "accept resumes at ",
+        ]  # fmt: skip
 
 
 def test_the_lines_of_clients_tell_failures_and_on_demand_the_rest() -> None:

@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Name
+from fourtuple.address import Address, Name
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.failure import place_of, trimmed
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
+from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import DeadlinePassed, EncodeError, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
@@ -90,6 +91,8 @@ class Console:
         #: The connections with TLS: their counters are those of TLS.
         self._secure: set[int] = set()
         self._told: set[object] = set()
+        #: Where accept pauses by request.
+        self._suspended: set[Address] = set()
         #: All events but Listening, see :meth:`listening`.
         self._handlers: dict[type[events.Event], Callable[[Any], None]] = {
             events.Operating: self._operating,
@@ -163,12 +166,17 @@ class Console:
         self.say(f"Listening at {listener.name} ({backlog})", "bold")
 
     def _paused(self, event: events.AcceptPaused) -> None:
-        if self._verbose or self._first("paused", str(event.address)):
+        """Print the first pause at an address, and each one that an operator has asked for."""
+        asked = event.why == BY_REQUEST
+        if asked:
+            self._suspended.add(event.address)
+        if asked or self._verbose or self._first("paused", str(event.address)):
             self.say(f"accept pauses at {event.address}: {event.why}")
 
     def _resumed(self, event: events.AcceptResumed) -> None:
-        if self._verbose:
+        if self._verbose or event.address in self._suspended:
             self.say(f"accept resumes at {event.address}")
+        self._suspended.discard(event.address)
 
     def _delayed(self, event: events.AcceptDelayed) -> None:
         self.say(f"accept slows down: {event.why}")
