@@ -22,7 +22,7 @@ def test_a_supervisor_reads_the_certificates_before_it_listens(run: Run, tmp_pat
 
 
 def test_a_supervisor_matches_the_key_of_each_endpoint(run: Run, tmp_path: Path) -> None:
-    one, other = Files(tmp_path), Files(tmp_path, "other.example")
+    own, other = Files(tmp_path), Files(tmp_path, "other.example")
     declare(
         tmp_path,
         f"""
@@ -32,15 +32,16 @@ def test_a_supervisor_matches_the_key_of_each_endpoint(run: Run, tmp_path: Path)
         [[services.mail.endpoints]]
         listen = ["127.0.0.1:0"]
         [services.mail.endpoints.tls]
-        certificate = "{one.certificate}"
+        certificate = "{own.certificate}"
         key = "{other.key}"
         """,
         "mail",
     )
-    done = run("serve", "--workers", "2")
-    assert (done.code, done.text) == (2, "")
-    assert f"fourtuple: mail/1: --tls-key: the key in {other.key} does not belong to" in done.err
-    assert "worker" not in done.err
+    one_process, workers = run("serve"), run("serve", "--workers", "2")
+    assert (workers.code, workers.text) == (2, "")
+    assert f"fourtuple: mail/1: --tls-key: the key in {other.key} does not belong to" in workers.err
+    assert "worker" not in workers.err
+    assert one_process == workers
 
 
 def test_the_place_of_the_control_socket_is_checked_before_workers_start(run: Run) -> None:

@@ -32,13 +32,18 @@ def check_for_workers(program: Program) -> None:
 
     The certificates are read, as a worker will read them once more.
     """
+    check_certificates(program)
+    _check_control(program.options.operations)
+
+
+def check_certificates(program: Program) -> None:
+    """Raise a :class:`Failure` that names the service, or its endpoint, whose certificates cannot be used."""
     for label, tls in program.tls:
         try:
             Certificates(tls)
         except FourTupleError as error:
             failure = Failure(error, Exit.USAGE)
             raise failure.at(label) if label else failure from error
-    _check_control(program.options.operations)
 
 
 def check_refusals(program: Program) -> None:

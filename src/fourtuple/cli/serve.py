@@ -142,6 +142,10 @@ def serve(
 def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) -> Exit:
     """Serve in this process, which is a worker if it has a seat; return the exit code."""
     operations = program.options.operations
+    if program.tls:
+        from fourtuple.cli.beforehand import check_certificates  # imported here: most servers have no TLS
+
+        check_certificates(program)
     if seat is not None:
         from fourtuple.cli.worker_run import WorkerRun  # imported here: only a worker needs it
         from fourtuple.supervisor.worker import WorkerEnd

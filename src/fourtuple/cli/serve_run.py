@@ -83,10 +83,10 @@ class ServeRun:
         except StoppedEarly as stopped:
             raise Failure(stopped, 128 + stopped.number) from stopped
         except FourTupleError as error:
-            raise Failure(self._named(error), self._failed) from error
+            raise self._named(Failure(error, self._failed)) from error
         except Exception as error:
             what = "tear-down" if self.started else "set-up"
-            raise Failure(self._named(f"the service's {what} failed"), self._failed, trimmed(error)) from error
+            raise self._named(Failure(f"the service's {what} failed", self._failed, trimmed(error))) from error
         except KeyboardInterrupt:
             return Exit.FAILED
 
@@ -94,12 +94,12 @@ class ServeRun:
     def _failed(self) -> Exit:
         return Exit.FAILED if self.started else Exit.NO_START
 
-    def _named(self, error: object) -> object:
-        """Return an error, or its text with the name of the service that has failed to start."""
+    def _named(self, failure: Failure) -> Failure:
+        """Return a failure with the name of the service that has failed to start, if there are several."""
         group = self._group
         if group is None or group.failed is None or len(self.services) == 1:
-            return error
-        return self.services[group.servers.index(group.failed)].named(error)
+            return failure
+        return failure.at(self.services[group.servers.index(group.failed)].label)
 
     async def _main(self, signals: StopSignals) -> Exit:
         async with bounded_end():
@@ -226,7 +226,8 @@ class ServeRun:
                 engine=engine,
             )
         except FourTupleError as error:
-            raise Failure(what.named(error) if what.label else error, Exit.USAGE) from error
+            failure = Failure(error, Exit.USAGE)
+            raise failure.at(what.label) if what.label else failure from error
 
     def _limits(self, what: ToServe) -> Limits:
         limits = what.options.limits
