@@ -44,8 +44,9 @@ def test_a_supervisor_matches_the_key_of_each_endpoint(run: Run, tmp_path: Path)
     assert one_process == workers
 
 
-def test_the_place_of_the_control_socket_is_checked_before_workers_start(run: Run) -> None:
-    done = run("serve", "upper", "--workers", "2", "--port", "0", "--control", "nodir/x.sock")
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one process", "workers"])
+def test_the_place_of_the_control_socket_is_checked_before_anything_starts(run: Run, workers: tuple[str, ...]) -> None:
+    done = run("serve", "upper", *workers, "--port", "0", "--control", "nodir/x.sock")
     assert (done.code, done.text) == (2, "")
     assert done.err == "fourtuple: --control: nodir/x.sock: there is no directory nodir\n"
 

@@ -33,7 +33,7 @@ def check_for_workers(program: Program) -> None:
     The certificates are read, as a worker will read them once more.
     """
     check_certificates(program)
-    _check_control(program.options.operations)
+    check_control(program.options.operations)
 
 
 def check_certificates(program: Program) -> None:
@@ -69,7 +69,7 @@ def check_refusals(program: Program) -> None:
         sys.exit(done.returncode if done.returncode > 0 else Exit.NO_START)
 
 
-def _check_control(operations: Operations) -> None:
+def check_control(operations: Operations) -> None:
     """Raise a :class:`Failure` if no socket file can be made where the control socket is wanted."""
     if operations.control in (None, "auto"):
         return

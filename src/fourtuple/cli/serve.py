@@ -154,6 +154,10 @@ def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) ->
         services = program.in_worker(end)
         line_buffered()
         return WorkerRun(end, services, operations, **how).run(loop_factory(loop))
+    if operations.control is not None:
+        from fourtuple.cli.beforehand import check_control  # imported here: many servers have no control socket
+
+        check_control(operations)
     services = program.to_serve()
     line_buffered()
     from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server
