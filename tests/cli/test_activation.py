@@ -78,6 +78,14 @@ def test_an_address_that_is_given_counts_and_the_socket_is_named(passive: socket
         assert "fourtuple: not listening at fd:3 of socket activation: --" in err
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_a_name_that_is_not_there_is_one_error(passive: socket.socket, workers: list[str]) -> None:
+    with activated(passive, "--bind", "fd:other", *workers) as process:
+        _, err = process.communicate()
+    assert process.returncode == 2
+    assert err.startswith("fourtuple: fd:other: socket activation has handed over no descriptor with this name")
+
+
 @pytest.mark.parametrize(
     ("variables", "told"),
     [

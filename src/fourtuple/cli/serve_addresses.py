@@ -56,16 +56,22 @@ class Where:
             given += tuple(each for each in self.handover.addresses if each.is_given)
         if not self.flags:
             return given or (Address(DEFAULT_HOST, DEFAULT_PORT),)
-        self.tell_left_out(self.binds, f"{self.flags} is given")
-        if self.host is None and self.port is None:
-            return self.binds
-        if self.binds:
+        one = self.host is not None or self.port is not None
+        if one and self.binds:
             raise click.UsageError("Give either --bind or --host and --port, not both.")
+        self.tell_left_out(self.binds, f"{self.flags} is given")
+        if not one:
+            return self.binds
         return (Address(self.host or DEFAULT_HOST, DEFAULT_PORT if self.port is None else self.port),)
 
     def tell_left_out(self, used: Collection[Address], why: str) -> None:
-        """Tell at which sockets of socket activation this server does not listen."""
+        """Tell at which sockets of socket activation this server does not listen.
+
+        It is silent if a name is used that none of them has: the start ends with an error, which tells them all.
+        """
         names = {each.fd_name for each in used}
+        if names - {"", *(each.name for each in self.handed)}:
+            return
         unused = [
             str(address)
             for each in self.handed
