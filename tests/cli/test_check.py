@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from certificates import Files
 from cli.conftest import Run
 from fourtuple.config import read_file
 
@@ -173,3 +174,52 @@ def test_check_takes_a_target_as_serve_does(run: Run, tmp_path: Path) -> None:
     done = run("check", "absent.py")
     assert done.code == 2
     assert "absent.py" in done.err
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")], ids=["one process", "workers"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--tls-certificate", "absent.pem"),
+        ("--tls-certificate", "a.crt", "--tls-key", "b.key"),
+        ("--user", "nobody-of-that-name"),
+        ("--group", "no-group-of-that-name"),
+        ("--control", "absent/x.sock"),
+        ("--pidfile", "absent/x.pid"),
+        ("--pidfile", "a.crt/x.pid"),
+        ("--pidfile", "."),
+    ],
+    ids=" ".join,
+)
+def test_with_files_it_ends_on_what_serve_would_end_on(
+    run: Run, tmp_path: Path, flags: tuple[str, ...], workers: tuple[str, ...]
+) -> None:
+    for name in "ab":
+        files = Files(tmp_path, name)
+        (tmp_path / f"{name}.crt").write_bytes(Path(files.certificate).read_bytes())
+        (tmp_path / f"{name}.key").write_bytes(Path(files.key).read_bytes())
+    before = set(tmp_path.iterdir())
+    checked = run("check", "echo", "--files", *flags, *workers)
+    assert checked.code != 0
+    served = run("serve", "echo", "--port", "0", *flags, *workers)
+    assert (checked.code, checked.err) == (served.code, served.err)
+    assert set(tmp_path.iterdir()) == before
+    assert run("check", "echo", *flags, *workers).code == 0
+
+
+def test_with_files_the_endpoint_is_named_and_what_is_right_passes(run: Run, tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    content = "[services.mail]\ntarget = 'echo'\nlisten = ['127.0.0.1:0']\n[[services.mail.endpoints]]\n"
+    content += "listen = ['127.0.0.1:0']\n[services.mail.endpoints.tls]\ncertificate = '{}'\n"
+    file = tmp_path / "fourtuple.toml"
+    file.write_text(content.format("absent.pem"))
+    done = run("check", "--files")
+    assert (done.code, done.out) == (2, b"")
+    assert done.err.startswith("fourtuple: mail/1: --tls-certificate: cannot read absent.pem")
+    file.write_text(content.format(files.both))
+    (tmp_path / "pid").write_text("1\n")
+    done = run("check", "--files", "--pidfile", "pid", "--control", "c.sock")
+    assert (done.code, done.err) == (0, "")
+    assert not (tmp_path / "c.sock").exists()
+    file.write_text("[tls]\ncertificate = 'absent.pem'\n")
+    assert run("check", "--files").code == 2, "a file without services is for a target"

@@ -17,7 +17,8 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
 from fourtuple.errors import FourTupleError
 from fourtuple.net.passive import check_listening
-from fourtuple.operations.running import control_path, http_address
+from fourtuple.operations.pidfile import check_pidfile
+from fourtuple.operations.running import check, control_path, http_address
 from fourtuple.options import Operations
 from fourtuple.supervisor.process import this_command
 from fourtuple.supervisor.seat import ONLY_CHECK, for_child
@@ -79,6 +80,24 @@ def check_control(operations: Operations) -> None:
         raise Failure(f"--control: {path}: there is no directory {folder}", Exit.USAGE)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise Failure(f"--control: {path}: no file can be made in {folder}", Exit.USAGE)
+
+
+def check_on_this_machine(program: Program) -> None:
+    """Raise the :class:`Failure` with which a start would end on this machine as this user. Nothing is left open.
+
+    The certificates are read. It looks for the user, the group, and the folders of the control socket and the pidfile.
+    """
+    operations = program.options.operations
+    try:
+        check(operations)
+    except FourTupleError as error:
+        raise Failure(error, Exit.USAGE) from error
+    check_certificates(program)
+    check_control(operations)
+    try:
+        check_pidfile(operations.pidfile)
+    except FourTupleError as error:
+        raise Failure(error, Exit.NO_START) from error
 
 
 def check_free(operations: Operations, name: str) -> None:

@@ -11,10 +11,12 @@ import click
 
 from fourtuple.address import Address
 from fourtuple.cli import types
-from fourtuple.cli.beforehand import check_http
+from fourtuple.cli.beforehand import check_http, check_on_this_machine
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, given, option_flags
+from fourtuple.cli.programs import OneService, Program, of_file_named
+from fourtuple.cli.serve_addresses import Where
 from fourtuple.config import FILE_NAME, Configuration, configured, default_file, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.printable import printable
@@ -24,15 +26,21 @@ from fourtuple.printable import printable
 @click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
 @click.option("--all", "everything", is_flag=True, help="Print the options that have their defaults, too.")
+@click.option(
+    "--files", is_flag=True,
+    help="Also look on this machine, as this user: certificates and keys, --user and --group, the folders of --control "
+    "and --pidfile.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all options as one JSON object.")
-def check(target: str | None, config: Path | None, everything: bool, as_json: bool, **flags: Any) -> None:
+def check(target: str | None, config: Path | None, everything: bool, files: bool, as_json: bool, **flags: Any) -> None:
     """Check the options, and print those in force and where each comes from: a flag, the environment or a file.
 
     It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and
-    opens no socket and no certificate. For each service it prints its own options and those that it has from the
-    rest of the file. The exit code is 0, or 2 for an invalid option, a service that cannot be imported, a refusal
-    that its framing cannot carry, and an HTTP server at an address that cannot be read or is a service's. With
-    --workers, the share of each worker is printed beside a limit of the whole server. A limit of one address or
+    opens no socket. For each service it prints its own options and those that it has from the rest of the file. The
+    exit code is 0, or 2 for an invalid option, a service that cannot be imported, a refusal that its framing cannot
+    carry, and an HTTP server at an address that cannot be read or is a service's. With --files it also reads the
+    certificates, and looks for what else 'fourtuple serve' would end on; the exit codes are those of 'fourtuple serve'.
+    With --workers, the share of each worker is printed beside a limit of the whole server. A limit of one address or
     network is counted by each worker: what all of them allow together is printed beside it.
     """
     file = config or default_file(Path())
@@ -45,6 +53,8 @@ def check(target: str | None, config: Path | None, everything: bool, as_json: bo
     # With a target, the addresses are those of flags of 'fourtuple serve' alone.
     check_http(configuration.operations, () if target is not None else _addresses(configuration))
     workers = configuration.processes.workers
+    if files:
+        check_on_this_machine(_program(target, configuration))
     tables = tables_of(configuration, settings.whole, workers)
     services = [
         service_table(settings_of, options, workers)
@@ -70,6 +80,13 @@ def _import_all(target: str | None, configuration: Configuration) -> None:
         return
     for service in configuration.services:
         of_file(service)
+
+
+def _program(target: str | None, configuration: Configuration) -> Program:
+    """Return what 'fourtuple serve' would serve; a file without services is for some target."""
+    if target is None and configuration.services:
+        return of_file_named(configuration, ())
+    return OneService(target, None, None, configuration, Where((), None, None, (), None))
 
 
 def _addresses(configuration: Configuration) -> list[Address]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -67,6 +68,23 @@ class PidFile:
         self.close()
 
 
+def check_pidfile(path: str | None) -> None:
+    """Raise :class:`~fourtuple.errors.OperationError` if the file cannot be made or written; nothing is made.
+
+    A file that a process has locked is no error: it may be the one that this is asked for.
+    """
+    if path is None:
+        return
+    with _named(path):
+        try:
+            os.close(_opened(path))
+        except FileNotFoundError:
+            folder = os.path.dirname(path) or os.curdir
+            os.stat(folder)
+            if not os.access(folder, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
 @contextmanager
 def _named(path: str) -> Iterator[None]:
     """Raise what the system refuses as an error that names the file."""
@@ -78,11 +96,8 @@ def _named(path: str) -> Iterator[None]:
 
 def _locked(path: str) -> int:
     while True:
-        # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+        fd = _opened(path, os.O_CREAT)
         try:
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise OperationError(f"pidfile {path}: it is not a regular file")
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_still_there(fd, path):
                 return fd
@@ -95,6 +110,15 @@ def _locked(path: str) -> int:
             os.close(fd)
             raise
         os.close(fd)  # its process removed it between the open and the lock
+
+
+def _opened(path: str, flags: int = 0) -> int:
+    # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o644)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OperationError(f"pidfile {path}: it is not a regular file")
 
 
 def _is_still_there(fd: int, path: str) -> bool:
