@@ -74,9 +74,9 @@ listen = ["127.0.0.1:0"]
 class Served(Program):
     """A supervisor of the services of a file."""
 
-    def __init__(self, folder: Path, *flags: str, **env: str) -> None:
+    def __init__(self, folder: Path, *flags: str, prefix: tuple[str, ...] = (), **env: str) -> None:
         self.process = subprocess.Popen(
-            [*FOURTUPLE, "serve", *flags],
+            [*prefix, *FOURTUPLE, "serve", *flags],
             cwd=folder,
             env=ENVIRONMENT | env,
             stdout=subprocess.PIPE,
@@ -91,7 +91,7 @@ class Served(Program):
 
 
 class Start(Protocol):
-    def __call__(self, *flags: str, **env: str) -> Served: ...
+    def __call__(self, *flags: str, prefix: tuple[str, ...] = (), **env: str) -> Served: ...
 
 
 @pytest.fixture
@@ -103,8 +103,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
     adopt(PR_SET_CHILD_SUBREAPER, 1)
     with ExitStack() as stack:
 
-        def start(*flags: str, **env: str) -> Served:
-            program = Served(tmp_path, "-q", *flags, **env)
+        def start(*flags: str, prefix: tuple[str, ...] = (), **env: str) -> Served:
+            program = Served(tmp_path, "-q", *flags, prefix=prefix, **env)
             stack.callback(program.close)
             return program
 
@@ -364,6 +364,34 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
                 assert read_line(sock).endswith(b"news\n")
         program.process.send_signal(signal.SIGHUP)
         program.line_with("1 worker replaced")
+
+
+@pytest.mark.parametrize("declared", [1, 2])
+def test_services_divide_the_descriptors_of_the_workers_that_run(start: Start, tmp_path: Path, declared: int) -> None:
+    """Of 1000 descriptors, 64 are kept; the number of workers in the file does not count."""
+    control = str(tmp_path / "control.sock")
+    (tmp_path / "fourtuple.toml").write_text(FILE.replace("workers = 2", f"workers = {declared}"))
+    program = start("--control", control, prefix=("bash", "-c", 'ulimit -n 1000 && exec "$0" "$@"'))
+    program.ports(2)
+
+    def told(*arguments: str) -> str:
+        command = [*FOURTUPLE, *arguments, "--control", control]
+        return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=True).stdout
+
+    def allowed() -> list[int]:
+        return [each["max_connections"] for each in json.loads(told("status", "--json"))["services"]]
+
+    other = 3 - declared
+    assert allowed() == [468 * declared] * 2
+    told("workers", str(other))
+    assert allowed() == [468 * other] * 2
+    told("limits", "set", "max_connections=none")
+    assert allowed() == [468 * other] * 2
+    told("upgrade")
+    program.line_with(f"{declared} worker{'s' * (declared > 1)} instead of {other}")
+    assert allowed() == [468 * declared] * 2
+    told("drain")
+    assert "all services together" not in "".join(program.lines) + program.rest()
 
 
 # -- the parts of it --------------------------------------------------------------------------------------
