@@ -107,25 +107,32 @@ def error_text(error: BaseException) -> str:
     return f"{class_of(error)}: {shortened(text_of(error))}"
 
 
-def traceback_of(error: BaseException) -> list[str]:
+def traceback_of(
+    error: BaseException,
+    frames: Callable[[TracebackType], list[str]] | None = None,
+    tells: Callable[[BaseException], bool] | None = None,
+) -> list[str]:
     """Return the lines of a traceback, with its causes and the exceptions of a group, escaped.
+
+    ``frames`` returns the lines of an exception's frames (default: of all of them), and ``tells`` says whether an
+    exception before another one is told at all (default: all are).
 
     The form is that of :mod:`traceback`, but an exception's text always takes one line. There are at most
     :data:`MOST_LINES`, and the work is bounded, too: :data:`MOST_FRAMES` of one exception, :data:`MOST_CAUSES` in one
     chain, :data:`MOST_NESTED` nested groups, :data:`MOST_ERRORS` altogether.
     """
-    return told_of(error, lambda: _Traceback().lines(error))
+    return _told_of(error, lambda: _Traceback(frames or _all_frames, tells or _tells).lines(error))
 
 
-def told_of(error: BaseException, lines: Callable[[], Iterable[str]]) -> list[str]:
+def _told_of(error: BaseException, lines: Callable[[], Iterable[str]]) -> list[str]:
     """Return the lines about an exception, at most :data:`MOST_LINES`. Never raises, even if its attributes do."""
     try:
-        return cut(list(lines()))
+        return _cut(list(lines()))
     except Exception as failed:
         return [f"<{class_of(error)} without a traceback: looking at it raised {class_of(failed)}>"]
 
 
-def cut(lines: list[str]) -> list[str]:
+def _cut(lines: list[str]) -> list[str]:
     """Return the first and the last lines, if there are too many."""
     if len(lines) <= MOST_LINES:
         return lines
@@ -136,12 +143,15 @@ def cut(lines: list[str]) -> list[str]:
 class _Traceback:
     """Makes the lines of one exception and of the exceptions linked to it, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, frames: Callable[[TracebackType], list[str]], tells: Callable[[BaseException], bool]) -> None:
+        self._frames = frames
+        self._tells = tells
         self._seen: set[int] = set()
 
     def lines(self, error: BaseException, depth: int = 0) -> Iterator[str]:
         chain = self._chain(error)
         further = _before(chain[-1])
+        chain = [each for each in chain if each is error or self._tells(each)]
         if further is not None and id(further) not in self._seen:
             yield from ("... (earlier exceptions)", "")
         for each, later in zip(reversed(chain), [*reversed(chain[:-1]), None], strict=True):
@@ -160,14 +170,11 @@ class _Traceback:
         return chain
 
     def _one(self, error: BaseException, depth: int) -> Iterator[str]:
-        if error.__traceback__ is not None:
+        lines = self._frames(error.__traceback__) if error.__traceback__ is not None else []
+        if lines:
             yield "Traceback (most recent call last):"
-            first, left_out, last = ends_of(error.__traceback__)
-            yield from frame_lines(first)
-            if left_out:
-                yield f"  ... ({left_out} calls)"
-                yield from frame_lines(last)
-        yield from last_lines(error)
+            yield from lines
+        yield from _last_lines(error)
         if isinstance(error, BaseExceptionGroup):
             yield from (f"  | {line}" for line in self._inside(error, depth + 1))
 
@@ -183,6 +190,19 @@ class _Traceback:
 def _before(error: BaseException) -> BaseException | None:
     """Return the cause of an exception, or its context unless that is suppressed."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _tells(_error: BaseException) -> bool:
+    return True
+
+
+def _all_frames(trace: TracebackType) -> list[str]:
+    return lines_of_ends(*ends_of(trace))
+
+
+def lines_of_ends(first: list[FrameSummary], left_out: int, last: list[FrameSummary]) -> list[str]:
+    """Return the lines of what :func:`ends_of` returns."""
+    return [*frame_lines(first), *([f"  ... ({left_out} calls)"] if left_out else ()), *frame_lines(last)]
 
 
 def ends_of(trace: TracebackType) -> tuple[list[FrameSummary], int, list[FrameSummary]]:
@@ -203,7 +223,7 @@ def frame_lines(frames: Iterable[FrameSummary]) -> Iterator[str]:
         yield from map(printable, entry.rstrip("\n").split("\n"))
 
 
-def last_lines(error: BaseException) -> Iterator[str]:
+def _last_lines(error: BaseException) -> Iterator[str]:
     """Yield the lines after a traceback's frames: the exception's class, its text, and its notes."""
     kind, alone = type(error), _alone(error)
     if alone is not None:

@@ -14,14 +14,14 @@ from typing import Any
 from fourtuple import events
 from fourtuple.address import Address, Name
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
-from fourtuple.cli.failure import place_of, trimmed
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
 from fourtuple.engine.listener import BY_REQUEST
-from fourtuple.errors import DeadlinePassed, EncodeError, FramingError, HandlerFailed, TlsExpected
+from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
-from fourtuple.printable import class_of, error_text, hexdump, printable, text_of, text_without, traceback_of
+from fourtuple.printable import error_text, hexdump, printable, text_of, text_without, traceback_of
+from fourtuple.raised import outcome, place_of, tells_all, trimmed
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: Seconds by which the line of an opened connection is delayed: a probe has ended by then.
@@ -285,7 +285,7 @@ class Console:
         if not is_mistake(error) and not (self._verbose and place_of(cause)):
             return False
         told = self._verbose or self._first("framing", type(cause), place_of(cause))
-        below = trimmed(cause).split("\n") if cause is not None and told else ()
+        below = trimmed(cause) if cause is not None and told else ()
         self._complain_of(event.id, f"{event.name}: {_placed(error)}", below)
         return True
 
@@ -318,16 +318,12 @@ class Console:
         if isinstance(error, HandlerFailed):  # a program's error: it has no traceback, and names the connection itself
             self._complain_of(event.id, _text(error))
             return
-        unsent = isinstance(error, EncodeError) and not place_of(error)  # it raised nothing: its reply was refused
-        what = ": its message cannot be sent" if unsent else f" raised {class_of(error)}"
-        text = f"{event.name}: handler {event.handler}{what}: {_text(error, event.name)}"
+        text = f"{event.name}: handler {event.handler}{outcome(error)}: {_text(error, event.name)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # Print the traceback of the first one only: a hostile peer may cause the same error a thousand times.
         told = self._verbose or self._first(event.handler, type(error), place)
-        if unsent and not place_of(error.__cause__):
-            told = False  # no line of the user's code is in it, and the text is printed above
-        self._complain_of(event.id, text, trimmed(error).split("\n") if told else ())
+        self._complain_of(event.id, text, trimmed(error) if told and not tells_all(error) else ())
 
     def _program_ended(self, event: events.ProgramEnded) -> None:
         self._endings[event.id] = ending(event.status)

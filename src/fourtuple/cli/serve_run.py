@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from fourtuple import events
 from fourtuple.cli.console import Console
-from fourtuple.cli.failure import Exit, Failure, trimmed
+from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.interrupts import wait_for_threads
 from fourtuple.cli.jsonlog import JsonLog, ServiceLog
 from fourtuple.cli.lines import Lines
@@ -26,6 +26,7 @@ from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
 from fourtuple.operations.running import Operated
 from fourtuple.options import Limits, Operations
+from fourtuple.raised import trimmed
 from fourtuple.server import Server
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
@@ -86,7 +87,8 @@ class ServeRun:
             raise self._named(Failure(error, self._failed)) from error
         except Exception as error:
             what = "tear-down" if self.started else "set-up"
-            raise self._named(Failure(f"the service's {what} failed", self._failed, trimmed(error))) from error
+            text = "\n".join(trimmed(error))
+            raise self._named(Failure(f"the service's {what} failed", self._failed, text)) from error
         except KeyboardInterrupt:
             return Exit.FAILED
 

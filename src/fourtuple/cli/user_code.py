@@ -12,7 +12,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fourtuple.cli.failure import Exit, Failure, trimmed
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.raised import trimmed
 
 #: The modules of the files that were imported, by path.
 _imported: dict[Path, ModuleType] = {}
@@ -63,7 +64,7 @@ def module_of_file(path: Path) -> ModuleType:
 def broken(place: str, error: BaseException) -> Failure:
     """Return the failure for an import that raised; it shows the user's traceback."""
     what = "ended the interpreter" if isinstance(error, SystemExit) else "failed"
-    return Failure(f"the import of {place} {what}", Exit.USAGE, trimmed(error))
+    return Failure(f"the import of {place} {what}", Exit.USAGE, "\n".join(trimmed(error)))
 
 
 def found_in(module: ModuleType, place: str, attribute: str, wanted: Callable[[Any], bool], kind: str) -> Any:
