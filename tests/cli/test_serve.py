@@ -259,6 +259,18 @@ def test_a_broken_message_is_named_in_the_last_line(serve: Serve) -> None:
     )
 
 
+def test_octets_of_no_message_are_named_in_the_last_line(serve: Serve) -> None:
+    """So a peer with another framing is found: this one skips what comes before a start marker."""
+    server = serve("echo", "--framing", "mllp")
+    server.ask(b"hey")
+    assert re.search(
+        r", in 0 messages 3 octets, .*, 3 octets belonged to no message, .* closed by the peer$",
+        server.line_with("closed"),
+    )
+    server.ask(b"\x0bhey\x1c\r")
+    assert "belonged" not in server.line_with("closed")
+
+
 def test_a_deadline_is_named_in_the_last_line(serve: Serve) -> None:
     server = serve("sixteen", "--first-message-timeout", "0.1")
     with server.connect() as sock:

@@ -52,7 +52,7 @@ def test_the_fields_of_a_line() -> None:
         "name": "127.0.0.1:9999 <- 192.0.2.7:40000", "local": "127.0.0.1:9999", "remote": "192.0.2.7:40000",
         "reason": "reset by peer", "side": "peer", "seconds": 1.5, "probe": False,
         "octets_in": 1, "octets_out": 2, "messages_in": 3, "messages_out": 4, "late_replies": 5, "inbox": 6,
-        "outbox": 7, "discarded": 0,
+        "outbox": 7, "discarded": 0, "skipped": 0,
     }  # fmt: skip
     error = DeadlinePassed("idle_timeout", 60.0, str(NAME))
     (line,) = lines(events.DeadlineMissed(7, NAME, error))

@@ -933,3 +933,13 @@ def test_silence_behind_a_broken_message() -> None:
     stream.silence(2.0)
     with pytest.raises(MessageTooLong):
         stream.next_message()
+
+
+def test_octets_of_no_message_stay_counted() -> None:
+    """After the end, too, when the decoder is let go of: then an observer and the user may look at the counters."""
+    stream = make("mllp")
+    stream.received(b"hey\x0bone\x1c\rhey", 1.0)
+    assert received(stream) == [b"one"]
+    assert (stream.statistics.messages_in, stream.statistics.skipped) == (1, 6)
+    stream.let_go()
+    assert stream.statistics.skipped == 6

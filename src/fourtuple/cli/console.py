@@ -254,7 +254,9 @@ class Console:
         if event.reason is Reason.HANDED_ON and not (event.statistics.octets_in or event.statistics.octets_out):
             return "octets not counted, the program had the socket, "
         messages = self.cuts_messages and event.reason is not Reason.HANDED_ON
-        return f"{counted(event.statistics, messages=messages, tls=tls)}, "
+        skipped = event.statistics.skipped
+        strays = f"{plural(skipped, 'octet')} belonged to no message, " if skipped else ""
+        return f"{counted(event.statistics, messages=messages, tls=tls)}, {strays}"
 
     def _refused(self, event: events.Refused) -> None:
         if not self._quiet:

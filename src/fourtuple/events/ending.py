@@ -48,7 +48,8 @@ class Statistics:
     ``octets_in`` and ``octets_out`` count octets on the wire. ``messages_in`` and ``messages_out`` count messages when
     they are decoded or encoded. ``late_replies`` counts replies to requests that had been given up. ``inbox`` and
     ``outbox`` are the messages and octets that wait now. ``discarded`` counts octets that were not decoded: plain ones
-    before start_tls(), and those that waited for a rate when the connection was lost or closed.
+    before start_tls(), and those that waited for a rate when the connection was lost or closed. ``skipped`` counts
+    octets that the framing skipped, because they belong to no message: those before a start marker, for example.
     """
 
     octets_in: int
@@ -59,3 +60,4 @@ class Statistics:
     inbox: int
     outbox: int
     discarded: int = 0
+    skipped: int = 0

@@ -186,6 +186,7 @@ class Layered(Octets, Outbound):
             self.commit_ahead()
         self.discarded += len(self.go_raw().octets)
         self._raw = None  # octets are decoded again, and none are left
+        self.skipped_before += self.decoder.skipped
         self.decoder = decoder_of(self.framing)
         if self.tap is not None and self.outbox_size:
             self.tap(self, False, b"".join(self.outbox)[self._head :])

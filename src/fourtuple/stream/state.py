@@ -74,6 +74,8 @@ class State(StreamFields):
     #: The number of octets before the conversation's first octet: a PROXY header, a handshake.
     preamble: Rarely[int] = Rarely(0)
     discarded: Rarely[int] = Rarely(0)
+    #: Octets that earlier decoders skipped.
+    skipped_before: Rarely[int] = Rarely(0)
     write_since: Rarely[float | None] = Rarely(None)
     _write_progress = Rarely(0)
     fin_at: Rarely[float | None] = Rarely(None)
@@ -379,6 +381,7 @@ class State(StreamFields):
             len(self.inbox),
             self.outbox_size,
             self.discarded,
+            self.skipped_before + self.decoder.skipped,
         )
 
     def __repr__(self) -> str:

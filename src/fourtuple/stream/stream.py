@@ -222,6 +222,7 @@ class Stream(Layered):
         self.path = _SPECIAL
         if self.read_error is not None:
             forget_error(self.decoder)
+        self.skipped_before += self.decoder.skipped
         self.decoder = LET_GO
         self.inbox, self.pending = [], []
         self._raw = self.on_unmapped = None
