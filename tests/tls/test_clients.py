@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from certificates import Files, serving_context, tls_of, trusting
-from fourtuple import Deadlines, Service, Tls, events, serve_in_thread
+from fourtuple import Client, Deadlines, Service, Tls, blocking, events, serve_in_thread
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
 from fourtuple.errors import (
@@ -204,8 +204,51 @@ def test_the_handshake_is_bounded(run_async: Any) -> None:
             connect(address, "line", tls=True, deadlines=deadlines)
 
 
+def test_a_port_without_tls_is_told(run_async: Any) -> None:
+    """It hangs up, or waits for the rest of the message that it takes the handshake for."""
+    text = "end of file during the TLS handshake; perhaps it does not use TLS at this port"
+    late = "handshake_timeout .*; perhaps it does not use TLS at this port"
+    soon = Deadlines(handshake_timeout=0.1)
+
+    async def main(hangs_up: str, waits: str) -> None:
+        with pytest.raises(TlsError, match=text):
+            await connect_async(hangs_up, "line", tls=True)
+        with pytest.raises(DeadlinePassed, match=late):
+            await connect_async(waits, "line", tls=True, deadlines=soon)
+
+    service = Service("fixed:1")
+    service.reply(lambda message, connection: connection.close())
+    with serve_in_thread(service) as server, silent_port() as silent:
+        run_async(main(server.address, silent))
+        with pytest.raises(TlsError, match=text):
+            connect(server.address, "line", tls=True)
+        with pytest.raises(DeadlinePassed, match=late):
+            connect(silent, "line", tls=True, deadlines=soon)
+
+
+def test_a_port_with_tls_is_told_to_a_client_without(run_async: Any, files: Files) -> None:
+    text = "sent end of file and nothing before it; perhaps it uses TLS at this port, or a framing other than line,"
+
+    async def main(address: str) -> None:
+        async with await connect_async(address, "line") as connection:
+            with pytest.raises(EndOfFile, match=text):
+                await connection.request(b"hello")
+        async with Client(address, "line") as client:
+            with pytest.raises(EndOfFile, match=text):
+                await client.request(b"hello")
+
+    service = Service("line")
+    service.reply(lambda message: message)
+    with serve_in_thread(service, tls=tls_of(files)) as server:
+        run_async(main(server.address))
+        with connect(server.address, "line") as connection, pytest.raises(EndOfFile, match=text):
+            connection.request(b"hello")
+        with blocking.Client(server.address, "line") as client, pytest.raises(EndOfFile, match=text):
+            client.request(b"hello")
+
+
 def test_the_timeout_bounds_the_handshake_too(run_async: Any) -> None:
-    text = r"connect deadline of 0\.1 s passed on .*: the peer did not finish its TLS handshake"
+    text = r"connect deadline of 0\.1 s passed on .*: the peer did not finish its TLS handshake; perhaps it does not"
 
     async def main(address: str) -> None:
         with pytest.raises(DeadlinePassed, match=text):

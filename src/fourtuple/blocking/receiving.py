@@ -25,8 +25,6 @@ _AFTERWARDS = {
     "receive": "no octet was lost, call receive again",
     "request": "its late reply will be dropped",
     "reply": "it is still outstanding, call receive again",
-    "handshake_timeout": "the peer did not finish its TLS handshake",
-    "connect": "the peer did not finish its TLS handshake",
 }
 
 
@@ -190,7 +188,9 @@ class Receiving:
             return ready()
 
     def _late(self, which: str, seconds: float) -> DeadlinePassed:
-        detail = _AFTERWARDS[which]
+        layer, detail = self._stream.layer, _AFTERWARDS.get(which, "")
+        if not detail and layer is not None:
+            detail = layer.unfinished()
         held = self._stream.decoder.buffered
         if held:
             detail = f"{held} octets of an unfinished message are held; {detail}"

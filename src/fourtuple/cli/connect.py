@@ -188,8 +188,7 @@ async def _converse(
     except TlsError as error:
         raise Failure(error, Exit.NO_START) from error
     except DeadlinePassed as error:
-        why = "The peer did not finish the handshake: perhaps it does not use TLS at this port."
-        raise Failure(error, Exit.TIMED_OUT, why if error.which in ("connect", "handshake_timeout") else "") from error
+        raise Failure(error, Exit.TIMED_OUT) from error
     if verbose:
         _say(f"connected: {connection.name}")
         if connection.tls is not None:

@@ -192,7 +192,8 @@ async def _secure(
     except TimeoutError as error:
         if isinstance(error, FourTupleError):
             raise
-        why = "the peer did not finish its TLS handshake"
+        layer = connection._channel.stream.layer
+        why = "" if layer is None else layer.unfinished()
         raise DeadlinePassed("connect", timeout or 0.0, str(connection.name), why) from None
 
 

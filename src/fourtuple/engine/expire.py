@@ -57,7 +57,9 @@ def look(channel: Expiring, now: float) -> None:
     if which == "linger_timeout":
         _end_lingering(channel)
         return
-    miss(channel, DeadlinePassed(which, seconds, str(channel.name)))
+    layer = channel.stream.layer
+    why = layer.unfinished() if layer is not None and which == layer.deadline else ""
+    miss(channel, DeadlinePassed(which, seconds, str(channel.name), why))
 
 
 def miss(channel: Expiring, error: DeadlinePassed) -> None:

@@ -39,7 +39,8 @@ class Intake:
             except UnmappedMessage as error:
                 pool.received_unmapped(member, error.with_traceback(None), now)
             except FourTupleError as error:
-                pool.ended(member, error.with_traceback(None), now)
+                why = stream.unanswered(error) if member.live else error
+                pool.ended(member, why.with_traceback(None), now)
             else:
                 if message is NOT_YET:
                     break

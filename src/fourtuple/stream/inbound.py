@@ -201,7 +201,7 @@ class Inbound(Backpressure):
             if self.inbox:
                 self._answer(stamp)
             if not self.inbox and self.reading is not _OPEN:
-                self._fail_requests(self.read_error or self._end_of_file())
+                self._fail_requests(self.unanswered(self.read_error or self._end_of_file()))
         return bool(self.inbox)
 
     def _refill(self, now: float) -> bool:
@@ -341,6 +341,15 @@ class Inbound(Backpressure):
 
     def _end_of_file(self) -> EndOfFile:
         return EndOfFile(f"{self.name}: the peer sent end of file")
+
+    def unanswered(self, error: Exception) -> Exception:
+        """Return the error for a request without a reply: with a hint if the end of file is all that the peer sent."""
+        if not isinstance(error, EndOfFile) or self.octets_in or self.layer is not None:
+            return error
+        return EndOfFile(
+            f"{error} and nothing before it; perhaps it uses TLS at this port, or a framing other than {self.framing}, "
+            "or gives no answer (its log may say why)"
+        )
 
     def _answer(self, now: float) -> None:
         """Resolve the requests with the received messages, in order."""

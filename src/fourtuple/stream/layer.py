@@ -92,5 +92,9 @@ class Layer(LayerFields):
         self.error = self.error or error
         self.finished = True
 
+    def unfinished(self) -> str:
+        """Return what the peer has not done when :attr:`deadline` passes, for the error's text."""
+        return ""
+
     def let_go(self) -> None:
         """Release all octets and references: the connection has ended."""

@@ -90,7 +90,7 @@ class Stream(Layered):
             self.path = _SPECIAL
         self._requests.append(request)
         if self.read_error is not None or self.reading is not _OPEN:
-            self._fail_requests(self.why_nothing())
+            self._fail_requests(self.unanswered(self.why_nothing()))
         return request
 
     @property

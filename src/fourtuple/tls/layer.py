@@ -138,6 +138,13 @@ class TlsLayer(Layer):
             self.ended = True
         self._has_read()
 
+    def unfinished(self) -> str:
+        return f"the peer did not finish its TLS handshake{self._perhaps_plain()}"
+
+    def _perhaps_plain(self) -> str:
+        """Return a hint if the server has not answered at all: one without TLS waits for more, or hangs up."""
+        return "" if self._server_side or self._head else "; perhaps it does not use TLS at this port"
+
     def _not_tls(self) -> TlsExpected:
         text = f"{self._whom}: TLS was expected, but the peer began with {self._head[:16]!r}"
         if not self._server_side and begins_tls(self._head, server_side=True):
@@ -194,7 +201,7 @@ class TlsLayer(Layer):
             where = "inside a TLS record" if self.within else "without close_notify"
             self.truncated = TlsTruncated(f"{self._whom}: end of file {where}, some of what was sent may be missing")
         elif self._head or not self._server_side:
-            self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake"))
+            self.fail(TlsError(f"{self._whom}: end of file during the TLS handshake{self._perhaps_plain()}"))
         return b""
 
     # -- out ----------------------------------------------------------------------------------------------
