@@ -134,7 +134,7 @@ def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
 def test_a_second_server_at_the_same_socket(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "echo") as server:
         done = command("serve", "echo", "--port", "0", "--control", server.control)
-        assert (done.code, "in use" in done.err) == (3, True)
+        assert (done.code, f"address already in use (by pid {server.process.pid}, " in done.err) == (3, True)
         assert command("status", "--control", server.control).code == 0
 
 

@@ -244,13 +244,9 @@ def listen_error(error: OSError, address: Address) -> ListenError:
 
 def _holder_of(address: Address) -> str:
     """Return which process listens at an address, as far as /proc shows it: ``by pid 4242, nginx``."""
-    if address.is_unix:
-        return (
-            ""
-            if os.path.exists(address.path) and stat.S_ISSOCK(os.stat(address.path).st_mode)
-            else "a file that is not a socket exists there"
-        )
-    inodes = set(_listening_inodes(address.port))
+    if address.is_unix and _is_other_file(address.path):
+        return "a file that is not a socket exists there"
+    inodes = set(_listening_unix(address.path) if address.is_unix else _listening_inodes(address.port))
     if not inodes:
         return ""
     for pid in filter(str.isdigit, os.listdir("/proc")):
@@ -262,6 +258,21 @@ def _holder_of(address: Address) -> str:
                         with open(f"/proc/{pid}/comm") as comm:
                             return f"by pid {pid}, {comm.read().strip()}"
     return "by a process of another user"
+
+
+def _is_other_file(path: str) -> bool:
+    """Return whether ``path`` is a file, and not a socket. A name in the abstract namespace is none."""
+    return not path.startswith("@") and not (os.path.exists(path) and stat.S_ISSOCK(os.stat(path).st_mode))
+
+
+def _listening_unix(path: str) -> Iterator[str]:
+    """Yield the inodes of passive Unix sockets at a path, as it was bound: /proc/net/unix; flag 10000 is ACCEPTCON."""
+    with suppress(OSError), open("/proc/net/unix", errors="surrogateescape") as rows:
+        next(rows, None)
+        for row in rows:
+            fields = row.rstrip("\n").split(None, 7)
+            if len(fields) == 8 and fields[7] == path and int(fields[3], 16) & 0x10000:
+                yield fields[6]
 
 
 def _listening_inodes(port: int) -> Iterator[str]:
