@@ -101,6 +101,27 @@ def test_framings_lists_the_text_forms(run: Run) -> None:
     assert "u32" in lines[-1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (("serve", "echo", "-framing", "line"), "framing"),
+        (("serve", "echo", "-workers=2"), "workers"),
+        (("connect", ":1", "-framing", "line"), "framing"),
+    ],
+)
+def test_a_flag_with_one_dash(run: Run, arguments: tuple[str, ...], flag: str) -> None:
+    """It is read as a letter's flag and its value: the error would name neither the flag nor the mistake."""
+    done = run(*arguments)
+    assert done.code == 2
+    assert done.err.endswith(f". Did you mean --{flag}, with two dashes?\n")
+
+
+def test_a_flag_with_two_dashes_gets_no_such_hint(run: Run) -> None:
+    done = run("serve", "echo", "--framing", "raming")
+    assert done.code == 2
+    assert "dashes" not in done.err
+
+
 def test_an_unknown_command(run: Run) -> None:
     done = run("sevre")
     assert done.code == 2

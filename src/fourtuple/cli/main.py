@@ -57,6 +57,17 @@ _SECTIONS = {
 _SUBCOMMANDS = {name: module for section in _SECTIONS.values() for name, (module, _) in section.items()}
 
 
+#: Where a context keeps the arguments of its command.
+_GIVEN = "fourtuple.given"
+
+
+def _with_one_dash(ctx: click.Context | None, given: list[str]) -> str:
+    """Return the first flag of a command that was given as ``-framing``, which says ``-f raming``; "" if none was."""
+    known = [flag for each in ctx.command.params for flag in each.opts] if ctx is not None else []
+    flags = (f"-{argument.partition('=')[0]}" for argument in given if argument.startswith("-"))
+    return next((flag for flag in flags if flag.startswith("--") and len(flag) > 3 and flag in known), "")
+
+
 class _Commands(click.Group):
     """Ends with the exit code for Ctrl-C, and prints nothing: the user typed it."""
 
@@ -85,11 +96,18 @@ class _Commands(click.Group):
             from fourtuple.options import nearest  # imported here: only errors need it
 
             ctx.fail(f"No such command {args[0]!r}{nearest(args[0], _SUBCOMMANDS) or '.'}")
+        ctx.meta[_GIVEN] = args[1:]
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except click.UsageError as error:
+            flag = _with_one_dash(error.ctx, ctx.meta.get(_GIVEN, []))
+            if flag:
+                text = f"{error.format_message().rstrip('.')}. Did you mean {flag}, with two dashes?"
+                raise click.UsageError(text, error.ctx) from error
+            raise
         except KeyboardInterrupt:
             sys.exit(Exit.INTERRUPTED)
 
