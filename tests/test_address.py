@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import socket
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fourtuple import Server, Service
 from fourtuple.address import Address, FourTuple, UnixName, from_sockaddr, parse_networks, unmapped
+from fourtuple.blocking import connect
 from fourtuple.errors import AddressError, FourTupleError
 
 
@@ -148,12 +152,29 @@ def test_from_the_kernel(sockaddr: object, address: Address) -> None:
 
 
 def test_what_is_no_text_and_no_port() -> None:
-    for what in (None, 9999, ("127.0.0.1", 9999), b"127.0.0.1:9999"):
+    for what in (None, 9999, ("127.0.0.1", "9999"), b"127.0.0.1:9999"):
         with pytest.raises(AddressError, match="an address is a text, as in "):
             Address.parse(what)  # type: ignore[arg-type]
     for port in ("80", -1, 65536, None):
         with pytest.raises(AddressError, match="is not a port number, 0 to 65535"):
             Address("127.0.0.1", port)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("pair", "written"),
+    [
+        (("127.0.0.1", 9999), "127.0.0.1:9999"),
+        (("", 9999), "*:9999"),
+        (("::1", 9999, 0, 0), "[::1]:9999"),
+    ],
+)
+def test_a_pair_as_sockets_have_it_is_told_what_to_write(pair: Any, written: str) -> None:
+    """Not as a list of two addresses, in which the port is missing."""
+    service = Service("line")
+    service.reply(lambda message: message)
+    for take in (Address.parse, lambda each: Server(service, each), lambda each: connect(each, "line")):
+        with pytest.raises(AddressError, match=rf"not a pair as for Python's sockets; write '{re.escape(written)}'$"):
+            take(pair)
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,10 @@ class Address:
         """
         if isinstance(text, Address):
             return text
+        if is_pair(text):
+            written = cls(text[0] or "*", text[1])
+            why = f"an address is a text, not a pair as for Python's sockets; write '{written}'"
+            raise AddressError(repr(text), why)
         if not isinstance(text, str):
             raise AddressError(repr(text), "an address is a text, as in '127.0.0.1:9999', or an Address")
         given = text.strip()
@@ -129,6 +133,11 @@ class Address:
             return f"fd:{self.fd_name or self.fd}"
         host = escaped(self.host)
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+
+def is_pair(address: Any) -> bool:
+    """Whether this is a host and a port, as Python's sockets take them: of IPv6, with two numbers behind them."""
+    return isinstance(address, tuple) and len(address) >= 2 and isinstance(address[0], str) and type(address[1]) is int
 
 
 def _port(text: str, digits: str) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
-from fourtuple.address import Address
+from fourtuple.address import Address, is_pair
 from fourtuple.errors import OptionError
 from fourtuple.options import OF_THE_SERVER, Limits, Proxy, Sockets, Tls, check_keywords, check_type
 
@@ -61,7 +61,7 @@ class Endpoint:
         check_type("sockets", self.sockets, Sockets)
         if isinstance(self.address, socket.socket):
             return
-        if isinstance(self.address, list | tuple):
+        if isinstance(self.address, list | tuple) and not is_pair(self.address):
             if not self.address:
                 raise OptionError("address: an empty list given, at least one address needed")
             object.__setattr__(self, "address", tuple(map(_parsed, self.address)))

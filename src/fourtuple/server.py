@@ -404,6 +404,8 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def __repr__(self) -> str:
+        if not self._life.started:
+            return f"<Server {self.service.name} {'stopped' if self.stopped else 'not started'}>"
         where = f" at {', '.join(map(str, self.addresses))}" if self.addresses else ", not listening"
         state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
         return f"<Server {self.service.name} {state}{where}, {sum(map(len, self._life.registries))} connections>"

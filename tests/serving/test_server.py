@@ -93,7 +93,7 @@ def test_the_unix_socket_of_a_server_that_died_is_taken_over(run_async: Any, rea
             dead.bind(str(path))
         async with serving(echo(), readiness, f"unix:{path}") as (server, _):
             assert await answers(server)
-            with pytest.raises(ListenAddressInUse):
+            with pytest.raises(ListenAddressInUse, match=rf"by pid {os.getpid()}, "):
                 await Server(echo(), f"unix:{path}").start()
             assert await answers(server)  # and the attempt has not taken its name
         path.write_text("precious")
@@ -130,6 +130,15 @@ def test_an_address_in_use_names_its_holder_and_leaves_nothing_open(run_async: A
             await turns(2)
             assert sockets_open() == before
             assert second.engine.closed
+
+    run_async(main())
+
+
+def test_a_name_in_the_abstract_namespace_in_use_names_its_holder(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness, f"unix:@fourtuple-{os.getpid()}") as (server, _):
+            with pytest.raises(ListenAddressInUse, match=rf"by pid {os.getpid()}, "):
+                await Server(echo(), server.addresses[0]).start()
 
     run_async(main())
 
@@ -268,6 +277,7 @@ def test_numbers_stay_after_the_end(run_async: Any, readiness: str) -> None:
             assert (ended.active, ended.closed) == (0, 1)
             assert (ended.octets_in, ended.octets_out, ended.messages_in, ended.messages_out) == (4, 4, 1, 1)
             assert repr(server).endswith(f"serving at {server.address}, 0 connections>")
+            assert repr(Server(server.service)).endswith(" not started>")
 
     run_async(main())
 
