@@ -67,7 +67,7 @@ def test_no_two_options_share_a_name() -> None:
             "[limits]\nbacklog = 3",
             "[limits] backlog: there is no such option in [limits]; it belongs in [sockets]",
         ),
-        ("[limit]\n", "there is no table [limit]; did you mean limits?; there are [limits], [deadlines], [sockets]"),
+        ("[limit]\n", "there is no table [limit]; did you mean limits? There are [limits], [deadlines], [sockets]"),
         ("backlog = 3", "backlog is outside of its table [sockets]"),
         ("limits = 3", "limits is in no table; there are [limits], [deadlines], [sockets]"),
         ("[sockets]\nbacklog = 'many'", "[sockets] backlog: cannot read 'many' as a whole number of connections"),

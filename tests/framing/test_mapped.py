@@ -300,7 +300,7 @@ def test_a_type_of_msgspec_is_named(require_package: Any) -> None:
         ("line+mapped:parse", "a text cannot name the functions of mapped()"),
         (
             "line+jsn",
-            "there is no mapping 'jsn'; did you mean json?; there are json, text, struct:LAYOUT, check:CHECKSUM, ",
+            "there is no mapping 'jsn'; did you mean json? There are json, text, struct:LAYOUT, check:CHECKSUM, ",
         ),
         ("line+struct", "there is no mapping 'struct'; did you mean struct:LAYOUT?"),
         ("lime+json", "there is no 'lime'; did you mean line?"),

@@ -24,6 +24,7 @@ from fourtuple.engine import Engine
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError, ServiceError
 from fourtuple.framing import (
     Delimited,
+    Fixed,
     Gap,
     Length,
     Line,
@@ -365,8 +366,19 @@ def test_more_of_a_service() -> None:
     refused(lambda: Service("line", silent_peers="yes"), "silent_peers", "'yes' given")  # type: ignore[arg-type]
     with pytest.raises(FramingTextError, match=r"there is no 'lines'; did you mean line\?"):
         Service("lines")
+    with pytest.raises(FramingTextError, match=r"there is no 'lin'; did you mean line\? There are cobs, "):
+        Service("lin")
+    with pytest.raises(FramingTextError, match=r"there is no 'zzz'; there are cobs, "):
+        Service("zzz")
     with pytest.raises(FramingTextError, match=r"'max_mesage=5' is not an option of line; did you mean max_message\?"):
         parse_framing("line,max_mesage=5")
+
+
+@pytest.mark.parametrize(("kind", "written"), [(Line, r"Line\(\)"), (Fixed, r"Fixed\(\.\.\.\)")])
+def test_a_framing_s_class_is_no_framing(kind: Any, written: str) -> None:
+    text = rf"cannot read framing '{kind.__name__}': it is a class; write {written}$"
+    with pytest.raises(FramingTextError, match=text):
+        Service(kind)
 
 
 SWITCHES = [

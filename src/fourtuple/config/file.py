@@ -12,7 +12,7 @@ from fourtuple.config.lines import lines_of
 from fourtuple.config.model import FAMILIES, Setting, everything
 from fourtuple.errors import OptionError
 from fourtuple.files import read_regular
-from fourtuple.options import Declared, declared, nearest, seen
+from fourtuple.options import Declared, among, declared, nearest, seen
 
 #: The configuration file, in the current directory.
 FILE_NAME = "fourtuple.toml"
@@ -107,7 +107,7 @@ def convert(option: Declared, value: Any, where: str) -> Any:
 def _unknown_table(name: str, content: Any) -> str:
     known = [*(f"[{each}]" for each in FAMILIES), f"[{SERVICES}.NAME]"]
     if isinstance(content, dict):
-        return f"there is no table [{name}]{nearest(name, [*FAMILIES, SERVICES])}; there are {', '.join(known)}"
+        return f"there is no table [{name}]{among(name, [*FAMILIES, SERVICES], ', '.join(known))}"
     home = home_of(name)
     if home is not None:
         return f"{name} is outside of its table [{home}]"

@@ -18,7 +18,7 @@ from zlib import adler32
 
 from fourtuple.errors import MalformedMessage, OptionError
 from fourtuple.framing.usercode import check_function, encoded, name_of
-from fourtuple.options import nearest
+from fourtuple.options import among
 
 Form = Literal["be", "le", "hex"]
 
@@ -125,11 +125,8 @@ def read_checksum(text: str) -> Checksum:
     """The checksum of a text. Raises :class:`~fourtuple.errors.OptionError` for an unknown name."""
     found = _SPEC.fullmatch(text)
     if found is None or found[1] not in _NAMED:
-        hint = nearest(found[1], CHECKSUM_NAMES) if found else ""
-        known = ", ".join(CHECKSUM_NAMES)
-        raise OptionError(
-            f"there is no checksum {text!r}{hint}; there are {known}, with /be, /le or /hex and @FIRST:END"
-        )
+        there = among(found[1] if found else "", CHECKSUM_NAMES)
+        raise OptionError(f"there is no checksum {text!r}{there}, with /be, /le or /hex and @FIRST:END")
     size, usual, number = _NAMED[found[1]]
     form = found[2] or usual
     if form not in ("be", "le", "hex"):

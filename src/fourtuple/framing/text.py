@@ -23,7 +23,7 @@ from typing import Any
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.notation import split_unescaped, unescape, unnest
-from fourtuple.options import nearest, parse_size
+from fourtuple.options import among, parse_size
 from fourtuple.typevars import In, Out
 
 #: The module of each word's framing, which is imported when a text names the framing.
@@ -95,6 +95,9 @@ def parse_framing(text: str | Framing[In, Out]) -> Framing[In, Out]:
     """
     if isinstance(text, Framing):
         return text
+    if isinstance(text, type) and issubclass(text, Framing):
+        needs = any(each.default is each.default_factory for each in dataclasses.fields(text) if each.init)
+        raise FramingTextError(text.__name__, f"it is a class; write {text.__name__}({'...' if needs else ''})")
     if not isinstance(text, str):
         raise FramingTextError(repr(text), "a framing is a text, as in 'line' or 'fixed:16', or a Framing")
     return _parse(text, 0)
@@ -186,9 +189,8 @@ def _unknown(word: str) -> str:
     if mapping == "mapped":
         return "a text cannot name the functions of mapped(); in a program, give the framing itself instead of its text"
     if plus and framing:
-        return f"there is no mapping {mapping!r}{nearest(mapping, _MAPPINGS)}; there are {', '.join(_MAPPINGS)}"
-    known = sorted(known_words())
-    return f"there is no {word!r}{nearest(word, known)}; there are {', '.join(known)}"
+        return f"there is no mapping {mapping!r}{among(mapping, _MAPPINGS)}"
+    return f"there is no {word!r}{among(word, sorted(known_words()))}"
 
 
 def _options(
@@ -208,8 +210,8 @@ def _options(
         if equals and name in options and name in given:
             raise FramingTextError(text, f"{name} is given twice")
         if not equals or name not in options:
-            can, hint = ", ".join(f"{each}=..." for each in options), nearest(name, options)
-            raise FramingTextError(text, f"{pair!r} is not an option of {word}{hint}; there are: {can or 'none'}")
+            there = among(name, options, ", ".join(f"{each}=..." for each in options) or "none")
+            raise FramingTextError(text, f"{pair!r} is not an option of {word}{there}")
         given[name] = _value(text, fields[name], value, depth)
     return given
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fourtuple._lazy import lazily
+from fourtuple.options.checking import among as among
 from fourtuple.options.checking import check_callable as check_callable
 from fourtuple.options.checking import check_choice as check_choice
 from fourtuple.options.checking import check_flag as check_flag

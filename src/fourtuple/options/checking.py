@@ -159,3 +159,13 @@ def nearest(given: str, known: Iterable[str], prefix: str = "") -> str:
 
     found = difflib.get_close_matches(given, list(known), n=1)
     return f"; did you mean {prefix}{found[0]}?" if found else ""
+
+
+def among(given: str, known: Iterable[str], listed: str = "") -> str:
+    """Return :func:`nearest`, and all known words behind it: ``; did you mean ...? There are ...``.
+
+    ``listed`` lists them in other words. Default: the words alone.
+    """
+    words = list(known)
+    near = nearest(given, words)
+    return f"{near}{' There' if near else '; there'} are {listed or ', '.join(words)}"
