@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, cast
 
 from fourtuple.errors import AddressError
 from fourtuple.printable import escaped
@@ -79,9 +79,9 @@ class Address:
         if isinstance(text, Address):
             return text
         if is_pair(text):
-            written = cls(text[0] or "*", text[1])
-            why = f"an address is a text, not a pair as for Python's sockets; write '{written}'"
-            raise AddressError(repr(text), why)
+            pair = cast("tuple[str, int]", text)
+            why = "an address is a text, not a pair as for Python's sockets"
+            raise AddressError(repr(text), f"{why}; write '{cls(pair[0] or '*', pair[1])}'")
         if not isinstance(text, str):
             raise AddressError(repr(text), "an address is a text, as in '127.0.0.1:9999', or an Address")
         given = text.strip()
