@@ -16,7 +16,7 @@ from fourtuple.compiled import compiled
 T = TypeVar("T")
 
 #: The C module, or ``None``. The classes on which it works register themselves with it.
-turn: ModuleType | None = compiled("turn", 33)
+turn: ModuleType | None = compiled("turn", 34)
 #: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 

@@ -10,7 +10,7 @@
 #include "engine/_turn/turn.h"
 #include "serving/_accept/accept.h"
 
-#define STAMP 33 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
+#define STAMP 34 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
 
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"

@@ -49,9 +49,15 @@ static int close_later(PyObject *template, PyObject *channel)
 static PyObject *statistics_of(PyObject *stream)
 {
     PyObject *fields[] = {
-        Py_NewRef(IN(stream)->octets_in),     Py_NewRef(OUT(stream)->octets_out), Py_NewRef(IN(stream)->messages_in),
-        Py_NewRef(OUT(stream)->messages_out), Py_NewRef(turn_zero),               Py_NewRef(turn_zero),
-        Py_NewRef(turn_zero),                 Py_NewRef(turn_zero),           Py_NewRef(turn_zero),
+        Py_NewRef(IN(stream)->octets_in),
+        Py_NewRef(OUT(stream)->octets_out),
+        Py_NewRef(IN(stream)->messages_in),
+        Py_NewRef(OUT(stream)->messages_out),
+        Py_NewRef(turn_zero),
+        Py_NewRef(turn_zero),
+        Py_NewRef(turn_zero),
+        Py_NewRef(turn_zero),
+        Py_NewRef(turn_zero),
     };
     return accept_record(accept_known.statistics, fields);
 }
