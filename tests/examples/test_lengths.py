@@ -40,14 +40,14 @@ def test_dicom(protocol: Protocol, require_package: Package) -> None:
     node = pynetdicom.AE("TEST")
     node.add_requested_context("1.2.840.10008.1.1")  # verification
     node.add_requested_context("1.2.840.10008.5.1.4.1.1.2")  # storing a CT image: not here
-    association = node.associate("127.0.0.1", port)
-    assert association.is_established
-    assert [each.abstract_syntax.name for each in association.accepted_contexts] == ["Verification SOP Class"]
-    assert len(association.rejected_contexts) == 1
-    for _ in range(3):
+    for _ in range(3):  # one echo for each: pynetdicom's own thread may take the reply to a second one right behind it
+        association = node.associate("127.0.0.1", port)
+        assert association.is_established
+        assert [each.abstract_syntax.name for each in association.accepted_contexts] == ["Verification SOP Class"]
+        assert len(association.rejected_contexts) == 1
         assert association.send_c_echo().Status == 0
-    association.release()
-    assert association.is_released
+        association.release()
+        assert association.is_released
     node.shutdown()
 
 
