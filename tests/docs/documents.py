@@ -120,8 +120,8 @@ class Ports:
     def _port(self, shown: str) -> str:
         if shown not in self._real:
             keeper = self._stack.enter_context(socket.socket())
+            keeper.bind(("127.0.0.1", 0))  # before SO_REUSEADDR: not a port at which connections are in TIME_WAIT
             keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            keeper.bind(("127.0.0.1", 0))
             self._real[shown] = str(keeper.getsockname()[1])
         return self._real[shown]
 

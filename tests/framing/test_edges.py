@@ -143,9 +143,9 @@ def test_what_cannot_work_is_refused(text: str) -> None:
         ("line,keep=on,keep=on", "keep is given twice"),
         (
             "u16le,byteorder=native",
-            "'byteorder=native' is not an option of u16le; there are: offset=..., ",
+            "'byteorder=native' is not an option of u16le; there are offset=..., ",
         ),
-        ("u16,widht=3", "'widht=3' is not an option of u16; there are: byteorder=..., offset=..., adjustment=..., "),
+        ("u16,widht=3", "'widht=3' is not an option of u16; there are byteorder=..., offset=..., adjustment=..., "),
     ],
 )
 def test_an_option_twice_or_against_its_word(text: str, told: str) -> None:

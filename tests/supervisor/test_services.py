@@ -283,7 +283,6 @@ def test_an_upgrade_that_drops_a_unix_socket_removes_its_file(
         program.process.send_signal(signal.SIGUSR2)
         program.line_with("has taken over")
         successor = int(program.lines[-1].split("pid ")[1].split()[0])
-        program.line_with("Listening at")
         wait_for_end(program.process.pid)
         assert not paths[0].exists()
         assert paths[1].exists()
