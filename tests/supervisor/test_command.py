@@ -159,9 +159,8 @@ def test_the_program_is_upgraded_under_load_and_a_bad_one_is_not(start: Start, t
         (tmp_path / "served.py").write_text(SERVICE)
         program.process.send_signal(signal.SIGUSR2)
         new = int(program.line_with("a new supervisor starts").split("pid ")[1].rstrip(")\n"))
-        program.line_with(f"pid {new} has taken over")
+        program.lines_with(f"pid {new} has taken over", "Listening at")
         assert program.process.wait() == 0
-        program.line_with("Listening at")
         assert (tmp_path / "pid").read_text().strip() == str(new)
         workers = program.pids()[-2:]
         assert ask(address) in workers
