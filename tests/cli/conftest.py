@@ -45,6 +45,11 @@ class Done:
     def text(self) -> str:
         return self.out.decode()
 
+    @property
+    def told(self) -> list[str]:
+        """The lines on standard error, without those of calls that a busy machine made slow."""
+        return [line for line in self.err.splitlines() if " held the loop for " not in line]
+
 
 @dataclass
 class Served:

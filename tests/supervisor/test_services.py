@@ -281,8 +281,8 @@ def test_an_upgrade_that_drops_a_unix_socket_removes_its_file(
         assert paths[0].exists(), "the upgrade was abandoned"
         mail.write_text(source)
         program.process.send_signal(signal.SIGUSR2)
-        program.line_with("has taken over")
-        successor = int(program.lines[-1].split("pid ")[1].split()[0])
+        taken_over, _ = program.lines_with("has taken over", "Listening at")
+        successor = int(taken_over.split("pid ")[1].split()[0])
         wait_for_end(program.process.pid)
         assert not paths[0].exists()
         assert paths[1].exists()
