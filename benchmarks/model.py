@@ -91,6 +91,16 @@ class Bar:
         """The value that is judged."""
         return seen.low if self.lower_quartile else seen.median
 
+    def verdict(self, seen: Spread) -> str:
+        """Whether the bar is reached, in words.
+
+        If the bar lies between the median and the better quartile, the rounds do not tell on which side of it we are:
+        the same build moves by more than that from hour to hour.
+        """
+        if self.reached(self.judged(seen)):
+            return "reached"
+        return "within the noise" if self.reached(seen.high if self.at_least else seen.low) else "**not reached**"
+
     def __str__(self) -> str:
         sign = "≥" if self.at_least else "≤"
         if self.ourselves:

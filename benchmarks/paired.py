@@ -18,10 +18,11 @@ from pathlib import Path
 from benchmarks import machine
 from benchmarks.__main__ import chosen, say
 from benchmarks.build import BuildError, build, certificate
-from benchmarks.model import Row, Subject
+from benchmarks.model import Bar, Row, Subject
 from benchmarks.ratios import ratios, spread
 from benchmarks.render import number
 from benchmarks.rounds import Bench, Result, run, why_not
+from benchmarks.rows import BY_BEFORE, SAME
 
 HERE = Path(__file__).parent
 BEFORE = ", before"
@@ -33,7 +34,8 @@ HEAD = """\
 
 Written by `python -m benchmarks.paired`; do not edit. The same servers of two commits, in the same rounds: a ratio is
 new by old, made within a round; the table shows the median of these ratios and their quartiles. Below 1 is better for
-CPU, latency and memory; above 1 for MiB/s. The rows are those of [RESULTS.md](RESULTS.md).
+CPU, latency and memory; above 1 for MiB/s. The rows are those of [RESULTS.md](RESULTS.md). A bar is reached if the
+median reaches it; `within the noise` means that only the better quartile does.
 """
 
 
@@ -56,16 +58,25 @@ def paired(row: Row, tree: Path) -> Row:
     return replace(row, subjects=tuple(each for one in ours for each in (of_tree(one, tree), one)), bars=())
 
 
+def bar_of(row: Row, name: str) -> Bar:
+    """What a server may cost by the same one of the old tree."""
+    limit = BY_BEFORE.get((row.name, name), SAME)
+    return Bar(None, 2 - limit, at_least=True) if row.measure.more_is_better else Bar(None, limit)
+
+
 def page(facts: Mapping[str, str], rows: Sequence[Row], results: Mapping[str, Result]) -> str:
     """Results in, Markdown out."""
     lines = [HEAD, *(f"- {name}: {value}" for name, value in facts.items()), ""]
-    lines += ["| row | server | old | new | new by old | quartiles | rounds |", "|---|---|---:|---:|---:|---|---:|"]
+    lines += [
+        "| row | server | old | new | new by old | quartiles | rounds | bar | |",
+        f"|---|---|---:|---:|---:|{'---|' * 4}",
+    ]
     for row in rows:
         result = results.get(row.name)
         if result is None:
             continue
         if result.why_not:
-            lines.append(f"| {row.name} | left out: {result.why_not} | | | | | |")
+            lines.append(f"| {row.name} | left out: {result.why_not} | | | | | | | |")
         for name, new in result.samples.items():
             old = result.samples.get(name + BEFORE)
             if old is None:
@@ -73,11 +84,12 @@ def page(facts: Mapping[str, str], rows: Sequence[Row], results: Mapping[str, Re
             ratio, was, now = spread(ratios(new, old)), spread(old), spread(new)
             if ratio is None or was is None or now is None:
                 continue
+            bar = bar_of(row, name)
             lines.append(
                 f"| {row.name} | {name} | {number(was.median)} | {number(now.median)} | **{ratio.median:.3f}** "
-                f"| {ratio.low:.3f} to {ratio.high:.3f} | {ratio.count} |"
+                f"| {ratio.low:.3f} to {ratio.high:.3f} | {ratio.count} | {bar} | {bar.verdict(ratio)} |"
             )
-        lines += [f"| {row.name} | {name}: {why} | | | | | |" for name, why in result.skipped.items()]
+        lines += [f"| {row.name} | {name}: {why} | | | | | | | |" for name, why in result.skipped.items()]
     units = {row.measure.value for row in rows}
     return "\n".join([*lines, "", f"Units: {'; '.join(sorted(units))}.", ""])
 

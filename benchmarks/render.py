@@ -18,7 +18,8 @@ and the table shows the median of these ratios and, in brackets, their quartiles
 accounting, children included. Every message goes to a handler in Python that returns a new value; statistics,
 deadlines, limits and events are on. `C, echo` writes back what it read; `C, splits` stores every message and answers
 each on its own. The peers in Go and Rust also call one function for each message, which returns a new value; they have
-one core as everybody else. How the peers are written is in `benchmarks/peers`.
+one core as everybody else. How the peers are written is in `benchmarks/peers`. A bar is reached if the median reaches
+it; `within the noise` means that only the better quartile does.
 What two commits cost, in the same rounds, is in [PAIRED.md](PAIRED.md).
 """
 
@@ -33,10 +34,8 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """Reached, not reached, or not measured."""
-        if self.ratio is None:
-            return "not measured"
-        return "reached" if self.bar.reached(self.bar.judged(self.ratio)) else "**not reached**"
+        """Reached, within the noise, not reached, or not measured."""
+        return "not measured" if self.ratio is None else self.bar.verdict(self.ratio)
 
 
 def judge(bar: Bar, result: Result) -> Verdict:

@@ -95,6 +95,19 @@ def kinds_row(depth: int) -> Row:
     )
 
 
+#: By row and server: what a server of ours may cost by the same one of an earlier commit, where that is not
+#: :data:`SAME` (``python -m benchmarks.paired``).
+BY_BEFORE = {
+    (f"kinds-{depth}", f"fourtuple, {kind}"): limits[place]
+    for place, depth in enumerate((1, 32))
+    for kind, limits in {
+        "async def that waits": (1.05, 1.05), "async generator": (0.6, 0.35), "threads": (0.6, 0.06),
+        "blocking conversation": (0.75, 0.2),
+    }.items()
+}  # fmt: skip
+#: What every other one may cost: no more, beside the noise.
+SAME = 1.03
+
 FIXED = "fixed:16"
 BESIDE = " beside a computing thread"
 BATCHES = ", batches"

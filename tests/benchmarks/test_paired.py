@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.paired import BEFORE, of_tree, page, paired
+from benchmarks.paired import BEFORE, bar_of, of_tree, page, paired
 from benchmarks.rounds import Result
-from benchmarks.rows import ROWS
+from benchmarks.rows import BY_BEFORE, ROWS
 
 import benchmarks
 
@@ -38,7 +38,9 @@ def test_both_serve_the_same_file() -> None:
 def test_the_page_shows_ratios_made_within_a_round() -> None:
     result = Result({"fourtuple, asyncio" + BEFORE: [1.0, 2.0, 4.0], "fourtuple, asyncio": [1.1, 2.2, 4.4]})
     text = page({"Old": "abc"}, [FIXED], {"fixed-1": result})
-    assert "| fixed-1 | fourtuple, asyncio | 2 | 2.2 | **1.100** | 1.100 to 1.100 | 3 |" in text
+    assert (
+        "| fixed-1 | fourtuple, asyncio | 2 | 2.2 | **1.100** | 1.100 to 1.100 | 3 | ≤ 1.03 | **not reached** |" in text
+    )
     assert "- Old: abc" in text
 
 
@@ -47,3 +49,14 @@ def test_a_server_that_could_not_be_measured_is_named() -> None:
     text = page({}, [FIXED], {"fixed-1": result})
     assert "it did not start" in text
     assert "**" not in text.split("|---|", 1)[1]
+
+
+def test_a_server_may_cost_no_more_than_before_or_has_a_bar_of_its_own() -> None:
+    rows = {row.name: row for row in ROWS}
+    assert str(bar_of(rows["fixed-1"], "fourtuple, uvloop")) == "≤ 1.03"
+    assert str(bar_of(rows["kinds-32"], "fourtuple, threads")) == "≤ 0.06"
+    assert str(bar_of(rows["large"], "fourtuple, uvloop")) == "≥ 0.97"
+
+
+def test_each_bar_of_its_own_names_a_server_of_its_row() -> None:
+    assert set(BY_BEFORE) <= {(row.name, subject.name) for row in ROWS for subject in row.subjects}

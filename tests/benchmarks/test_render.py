@@ -41,6 +41,14 @@ def test_a_bar_is_judged_by_the_best_of_ours() -> None:
     assert (near.word, far.word, missing.word) == ("**not reached**", "reached", "not measured")
 
 
+def test_a_bar_between_the_median_and_the_better_quartile_is_within_the_noise() -> None:
+    result = Result({"C, echo": [1.0, 1.0, 1.0, 1.0], "fourtuple, uvloop": [1.0, 2.0, 3.0, 4.0]})
+    words = [judge(Bar("C, echo", limit), result).word for limit in (1.7, 2.0, 2.5)]
+    assert words == ["**not reached**", "within the noise", "reached"]
+    more = [judge(Bar("C, echo", limit, at_least=True), result).word for limit in (3.5, 3.0, 2.5)]
+    assert more == ["**not reached**", "within the noise", "reached"]
+
+
 def test_the_best_is_the_most_where_more_is_better() -> None:
     verdict = judge(Bar("C, echo", 2.5, at_least=True), RESULT)
     assert (verdict.who, verdict.word) == ("fourtuple, asyncio", "reached")
@@ -60,7 +68,7 @@ def test_a_bar_may_judge_the_lower_quartile() -> None:
     bar = Bar("C, echo", 1.5, lower_quartile=True)
     assert str(bar) == "≤ 1.5 x C, echo, lower quartile"
     assert judge(bar, result).word == "reached"
-    assert judge(replace(bar, lower_quartile=False), result).word == "**not reached**"
+    assert judge(replace(bar, lower_quartile=False), result).word == "within the noise"
 
 
 def test_a_measurement_of_several_values_has_each_by_its_own_base() -> None:
