@@ -26,12 +26,10 @@ LADDER = (
     "throttle",
     "stream",
     "tls proxy net inspector",
-    "connection_info connect_options endpoint",
+    "connection.info connect_options endpoint",
     "pool",
     "engine blocking probing care",
-    "serving.values registration replies handler lifespan service server_handle awaitables abandon "
-    "connection connection_on_loop connection_receiving connection_requests connection_tls connection_timers "
-    "connection_calls connection_waiters waking",
+    "serving.values registration replies handler lifespan service connection abandon",
     "services handlers",
     "serving observe",
     "server_info server dialing client",
@@ -63,7 +61,7 @@ ONLY = {
     "probing": "errors address framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address events options framing rates throttle stream net",
     "pool": "errors backoff address events options framing stream connect_options printable",
-    "blocking": "errors forking address events options framing stream tls proxy net connection_info connect_options "
+    "blocking": "errors forking address events options framing stream tls proxy net connection.info connect_options "
     "pool typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates",
@@ -318,7 +316,10 @@ SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving.accept four
         ("from fourtuple import Address, Limits", "fourtuple.framing fourtuple.stream fourtuple.engine"),
         ("from fourtuple.framing import Fixed", "fourtuple.framing.resp fourtuple.framing.text json fourtuple.stream"),
         ("from fourtuple.framing import parse_framing; parse_framing('line')", "fourtuple.framing.resp json"),
-        ("from fourtuple.blocking import connect, wait", f"{SERVER_ALONE} fourtuple.engine fourtuple.connection"),
+        (
+            "from fourtuple.blocking import connect, wait",
+            f"{SERVER_ALONE} fourtuple.engine fourtuple.connection.connection",
+        ),
         ("from fourtuple import connect", f"{SERVER_ALONE} fourtuple.blocking fourtuple.framing.resp json"),
         (
             "from fourtuple import Server, Service",

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Server, Service
-from fourtuple.connection_info import ConnectionInfo
+from fourtuple.connection.info import ConnectionInfo
 from fourtuple.framing import Decoder, Fixed, Framing, Mapped, Mapping, Switch
 from fourtuple.service import ReplyAndClose
 from fourtuple.typevars import Generic

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
     from fourtuple.address import Address, FourTuple, UnixName
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import Client, connect
-    from fourtuple.connection import Connection
-    from fourtuple.connection_timers import Timer
+    from fourtuple.connection import Connection, Timer
     from fourtuple.dialing import Dial
     from fourtuple.endpoint import Endpoint
     from fourtuple.engine import Listener
@@ -93,8 +92,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.address": ("Address", "FourTuple", "UnixName"),
             "fourtuple.blocking": ("BlockingConnection",),
             "fourtuple.client": ("Client", "connect"),
-            "fourtuple.connection": ("Connection",),
-            "fourtuple.connection_timers": ("Timer",),
+            "fourtuple.connection": ("Connection", "Timer"),
             "fourtuple.dialing": ("Dial",),
             "fourtuple.endpoint": ("Endpoint",),
             "fourtuple.engine": ("Listener",),

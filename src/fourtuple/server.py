@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.connection import Connection
+from fourtuple.connection.server_handle import Arguments
 from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.engine.listener import BY_REQUEST
@@ -32,7 +33,6 @@ from fourtuple.options import (
     check_timeout,
     check_type,
 )
-from fourtuple.server_handle import Arguments
 from fourtuple.server_info import ServerInfo
 from fourtuple.service import Service
 from fourtuple.serving.broadcast import broadcast

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Reason, Service, events
+from fourtuple.connection.waking import wake_receiver
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, HandlerFailed, PeerReset, WouldBlock
-from fourtuple.waking import wake_receiver
 from rig import Peer, limits, serving, turns, until
 
 # -- on the loop ------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Limits, Reason, Server, Service, connect, events
-from fourtuple.connection_waiters import Waiters
+from fourtuple.connection.waiters import Waiters
 from fourtuple.engine import mailbox
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, EncodeError, OutboxFull, WouldBlock, WrongThread
 from rig import Peer, echo, limits, serving, turns, until

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fourtuple import Connection, Reason, Service, Timer, connect, events
-from fourtuple.connection_timers import MOST_TIMERS
+from fourtuple.connection.timers import MOST_TIMERS
 from fourtuple.errors import HandlerFailed, OptionError, TooManyTimers, WrongThread
 from rig import PATIENT, FakeClock, Peer, serving, turns, until
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fourtuple.connection_waiters import behind_others, had_its_share
+from fourtuple.connection.waiters import behind_others, had_its_share
 from fourtuple.engine import Channel
 
 

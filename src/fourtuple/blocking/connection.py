@@ -17,7 +17,7 @@ from fourtuple.blocking.receiving import Receiving
 from fourtuple.blocking.requests import PendingReply, Requests
 from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import SharedSocket
-from fourtuple.connection_info import ConnectionInfo
+from fourtuple.connection.info import ConnectionInfo
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.forking import holds
 from fourtuple.framing import Framing, Unmapped, changed_framing

@@ -15,12 +15,12 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
-from fourtuple.awaitables import Later
 from fourtuple.client.link import AsyncLink, Reader
 from fourtuple.client.opening import connected
 from fourtuple.client.pushes import PushStream
 from fourtuple.connect_options import ClientOptions, Connect
 from fourtuple.connection import Connection
+from fourtuple.connection.awaitables import Later
 from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError, WrongThread
 from fourtuple.events import ClientStatistics, Event

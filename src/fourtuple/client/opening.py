@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 from fourtuple.address import Address, Name
 from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
+from fourtuple.connection.waking import tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel, Engine, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, HandlerFailed, NotAwaited
 from fourtuple.framing import Framing, parse_framing
@@ -29,7 +30,6 @@ from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted
 from fourtuple.typevars import Generic, In, In_co, Out, Out_contra
-from fourtuple.waking import tell_finished, wake_all, wake_receiver, wake_senders
 
 T = TypeVar("T")
 

@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from types import GeneratorType
 from typing import Any
 
-from fourtuple.awaitables import error_of
 from fourtuple.connection import Connection
+from fourtuple.connection.awaitables import error_of
+from fourtuple.connection.waking import is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, Unmapped
@@ -19,7 +20,6 @@ from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
-from fourtuple.waking import is_receiving, until_relieved, wake_receiver
 
 
 class AwaitedReplies(Runner):

@@ -8,6 +8,7 @@ from typing import Any
 
 from fourtuple import fast_path
 from fourtuple.connection import Connection
+from fourtuple.connection.waking import until_relieved
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
@@ -20,7 +21,6 @@ from fourtuple.options.checking import seen
 from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
 from fourtuple.stream import Half, Path, Stream, Unsendable
-from fourtuple.waking import until_relieved
 
 _PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # used in every turn; a global is faster than an attribute
 

@@ -6,14 +6,14 @@ import asyncio
 from typing import Any
 
 from fourtuple import fast_path
-from fourtuple.awaitables import error_of
 from fourtuple.connection import Connection
+from fourtuple.connection.awaitables import error_of
+from fourtuple.connection.waking import is_receiving, wake_senders
 from fourtuple.engine import Channel
 from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
-from fourtuple.waking import is_receiving, wake_senders
 
 
 class AsyncConversation(Runner):

@@ -13,6 +13,7 @@ from typing import Any
 
 from fourtuple import fast_path
 from fourtuple.connection import Connection
+from fourtuple.connection.waking import is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
@@ -22,7 +23,6 @@ from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Stream
-from fourtuple.waking import is_receiving, until_relieved, wake_receiver
 
 _OPEN = Half.OPEN  # used for every message; a global is faster than an attribute
 

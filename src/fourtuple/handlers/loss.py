@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from fourtuple.connection import Connection
+from fourtuple.connection.waking import is_awaited, loop_of
 from fourtuple.stream import Reason
-from fourtuple.waking import is_awaited, loop_of
 
 #: A handler that was told by a call has this many seconds to clean up; then it is cancelled.
 TOLD_SECONDS = 1.0

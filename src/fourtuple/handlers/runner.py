@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from fourtuple import events
 from fourtuple.connection import Connection
+from fourtuple.connection.waking import tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel
 from fourtuple.engine.fields import ConsumerFields
 from fourtuple.errors import (
@@ -28,7 +29,6 @@ from fourtuple.service import Handler, ReplyAndClose, Service, function_name
 from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
-from fourtuple.waking import tell_finished, wake_all, wake_receiver, wake_senders
 
 _SPECIAL = Path.SPECIAL  # used in every turn; a global is faster than an attribute
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from fourtuple.connection import Connection
-from fourtuple.connection_waiters import behind_others, had_its_share
+from fourtuple.connection.waiters import behind_others, had_its_share
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, EndOfFile, FourTupleError
 from fourtuple.relay.flow import Flow, What
 from fourtuple.relay.notation import DOWNSTREAM, UPSTREAM, NamedToxic, combined

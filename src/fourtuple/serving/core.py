@@ -10,11 +10,11 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.connection import Connection
+from fourtuple.connection.server_handle import ServerHandle
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.descriptors import connection_limit
 from fourtuple.options import Deadlines, Limits
-from fourtuple.server_handle import ServerHandle
 from fourtuple.service import Service
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.preamble import Preamble

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fourtuple.connection_on_loop import OnLoop
+from fourtuple.connection.on_loop import OnLoop
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.readiness import IN
 from fourtuple.errors import ConnectionBusy, DeadlinePassed

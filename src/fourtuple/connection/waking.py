@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fourtuple.connection import Connection
+from fourtuple.connection.connection import Connection
 
 
 def wake_receiver(connection: Connection) -> None:

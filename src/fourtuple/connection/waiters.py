@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from fourtuple.connection_timers import Timers
+from fourtuple.connection.timers import Timers
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.tls import TlsInfo, TlsLayer

@@ -13,20 +13,20 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
 
 from fourtuple import fast_path
-from fourtuple.awaitables import DONE, Failed, Later, Sent
-from fourtuple.connection_calls import ConnectionCalls
-from fourtuple.connection_info import ConnectionInfo
-from fourtuple.connection_receiving import Receiving
-from fourtuple.connection_requests import request
-from fourtuple.connection_tls import begin_tls
-from fourtuple.connection_waiters import Waiters
+from fourtuple.connection.awaitables import DONE, Failed, Later, Sent
+from fourtuple.connection.calls import ConnectionCalls
+from fourtuple.connection.info import ConnectionInfo
+from fourtuple.connection.receiving import Receiving
+from fourtuple.connection.requests import request
+from fourtuple.connection.server_handle import ServerHandle
+from fourtuple.connection.tls import begin_tls
+from fourtuple.connection.waiters import Waiters
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.errors import ConnectionEnded, EndOfFile
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
 from fourtuple.options import check_timeout
-from fourtuple.server_handle import ServerHandle
 from fourtuple.stream import NOT_YET, Nothing, Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import TlsChoice

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast
 
-from fourtuple.connection_on_loop import OnLoop
-from fourtuple.connection_timers import Timer
+from fourtuple.connection.on_loop import OnLoop
+from fourtuple.connection.timers import Timer
 from fourtuple.engine import Attendant, change_rates
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
 from fourtuple.options import Deadlines, Limits
@@ -17,7 +17,7 @@ from fourtuple.stream import Half
 from fourtuple.typevars import Generic, Out_contra
 
 if TYPE_CHECKING:
-    from fourtuple.connection_waiters import Waiters
+    from fourtuple.connection.waiters import Waiters
     from fourtuple.options.changes import DeadlinesChanges, LimitsChanges
 
 P = ParamSpec("P")

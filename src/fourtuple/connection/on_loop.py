@@ -6,8 +6,8 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING, Any
 
-from fourtuple.awaitables import Failed, Later
-from fourtuple.connection_waiters import behind_others, had_its_share
+from fourtuple.connection.awaitables import Failed, Later
+from fourtuple.connection.waiters import behind_others, had_its_share
 from fourtuple.engine import Channel
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import ConnectionFields

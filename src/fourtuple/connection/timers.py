@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, cast
 
-from fourtuple.awaitables import Done, error_of
+from fourtuple.connection.awaitables import Done, error_of
 from fourtuple.engine import Attendant, Channel
 from fourtuple.errors import TooManyTimers
 from fourtuple.options import check_callable, check_kind, check_range
