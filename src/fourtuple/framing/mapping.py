@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,7 +71,9 @@ def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
+#: Messages as values of JSON (RFC 8259); they are sent without white space.
 JSON_MAPPING: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
+#: Messages as text in UTF-8.
 TEXT_MAPPING: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
 
 
@@ -95,7 +97,7 @@ def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
     return Mapping(decode, encode, text, name=text or _name_of("check", checksum.make))
 
 
-def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], Sequence[Any]]:
+def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], tuple[Any, ...] | list[Any]]:
     """Return the mapping to tuples by a :mod:`struct` ``layout`` such as ``>HI``.
 
     Raises :class:`~fourtuple.errors.OptionError` for an invalid layout.

@@ -12,6 +12,7 @@ from fourtuple.framing import (
     Custom,
     Decoder,
     Delimited,
+    Duplex,
     Fixed,
     Framing,
     Headed,
@@ -194,5 +195,11 @@ headed(mapped(Line(), read_point, write_point), lambda head: head.x + head.y).en
 headed("line", "last").encode((b"head 1", b"x"))
 
 # What comes in has the type of the one framing, what goes out that of the other.
-assert_type(duplex(mapped(Line(), read_point, write_point), u16()), Framing[Point, Octets])
-assert_type(duplex(Line(), Mapped(Line(), TEXT_MAPPING)), Framing[bytes, str])
+turned = duplex(mapped(Line(), read_point, write_point), u16())
+receives_points: Framing[Point, Octets] = turned
+sends_points: Framing[bytes, Point] = turned.mirror()
+assert_type(turned.decoder().feed(b""), list[Point | Unmapped])
+assert_type(turned.mirror().mirror(), Duplex[Point, Octets, Point, bytes])
+receives_octets: Framing[bytes, str] = duplex(Line(), Mapped(Line(), TEXT_MAPPING))
+assert_type(duplex("line", "u16").mirror(), Duplex[Any, Any, Any, Any])
+Mapped(Fixed(6), struct_mapping(">HI")).encode([1, 2])

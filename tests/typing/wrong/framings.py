@@ -17,6 +17,7 @@ from fourtuple.framing import (
     headed,
     mapped,
     msgspec_mapping,
+    struct_mapping,
 )
 from fourtuple.framing.base import Octets
 
@@ -108,3 +109,6 @@ headed(Line(), shout)  # wrong
 headed(sizes, len)  # wrong
 duplex(sizes, Line()).encode(5)  # wrong
 turned: Framing[bytes, int] = duplex(sizes, Line())  # wrong
+duplex(sizes, Line()).mirror().encode(b"octets")  # wrong
+seen_from_there: Framing[int, int] = duplex(sizes, Line()).mirror()  # wrong
+Mapped(Fixed(6), struct_mapping(">HI")).encode("text")  # wrong
