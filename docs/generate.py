@@ -5,6 +5,7 @@ python docs/generate.py
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import dataclasses
 import importlib
@@ -186,7 +187,8 @@ def module_section(name: str) -> str:
     rows = ["| name | what it is |", "|---|---|"]
     for each in sorted(module.__all__, key=str.lower):
         value = getattr(module, each)
-        rows.append(f"| {cell(shown_name(each, value))} | {cell(line_about(value))} |")
+        about = comment_above(module, each) or line_about(value)
+        rows.append(f"| {cell(shown_name(each, value))} | {cell(about)} |")
     return f"## {name}\n\n{text_of(module)}\n\n" + "\n".join(rows) + "\n"
 
 
@@ -202,10 +204,29 @@ def shown_name(name: str, value: object) -> str:
     return f"`{name}({parameters})`{text}"
 
 
+def comment_above(module: ModuleType, name: str) -> str:
+    """The ``#:`` comment above a constant, where the module that defines it has one."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if isinstance(node, ast.ImportFrom) and node.module and name in (alias.name for alias in node.names):
+            lines = inspect.getsource(importlib.import_module(node.module)).splitlines()
+            at = next((at for at, line in enumerate(lines) if re.match(rf"{name}\b.* = ", line)), 0)
+            above = [line.removeprefix("#:").strip() for line in comments_at_the_end(lines[:at])]
+            return markdown(" ".join(above))
+    return ""
+
+
+def comments_at_the_end(lines: list[str]) -> list[str]:
+    """The lines at the end that are ``#:`` comments."""
+    begin = len(lines)
+    while begin and lines[begin - 1].startswith("#:"):
+        begin -= 1
+    return lines[begin:]
+
+
 def line_about(value: object) -> str:
     """The first sentence of what is documented, or the value of a constant."""
     documented = inspect.isclass(value) or inspect.isfunction(value) or inspect.ismodule(value)
-    if type(value).__name__.startswith("_"):  # a value that has a class of its own
+    if not documented and type(value).__name__.startswith("_"):  # a value that has a class of its own
         value = type(value)
         documented = True
     if isinstance(value, UnionType):
@@ -213,7 +234,7 @@ def line_about(value: object) -> str:
     if not documented:
         return f"{type(value).__name__}: `{value!r}`"
     first = (inspect.getdoc(value) or "").split("\n\n")[0]
-    return markdown(" ".join(first.split()))
+    return markdown(re.sub("::$", ".", " ".join(first.split())))
 
 
 def classes(module: ModuleType, base: type) -> Iterator[type]:

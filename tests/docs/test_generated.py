@@ -58,6 +58,22 @@ def test_every_public_name_is_in_the_reference(generate: ModuleType) -> None:
         assert told == set(importlib.import_module(module).__all__)
 
 
+def test_every_public_name_that_is_a_value_says_what_it_is(generate: ModuleType) -> None:
+    """A constant has no docstring: a ``#:`` comment stands where it is defined, and never its type's docstring."""
+    without = [
+        f"{module}.{name}"
+        for module in generate.PUBLIC
+        for name in importlib.import_module(module).__all__
+        if not (inspect.isclass(value := getattr(importlib.import_module(module), name)) or inspect.isfunction(value))
+        and not generate.comment_above(importlib.import_module(module), name)
+    ]
+    assert not without
+
+
+def test_a_class_is_described_by_its_own_docstring(generate: ModuleType) -> None:
+    assert generate.line_about(fourtuple.testing.TcpClient) == "The type of the fixture `tcp_client`."
+
+
 def test_the_api_reference_of_the_site_documents_every_public_name(generate: ModuleType, tmp_path: Path) -> None:
     """A page for each public module, with each name of its ``__all__``, and nothing else."""
     loaded("api", ROOT / "docs" / "site" / "api.py").write_pages(tmp_path / "api", generate.PUBLIC)

@@ -39,7 +39,7 @@ def adapted(factory: Factory, name: str, *, silent_peers: bool) -> Service[Any, 
 def protocol(
     factory: Callable[[], asyncio.BaseProtocol], *, name: str | None = None, silent_peers: bool = False
 ) -> Service[Any, Any, Any, Any]:
-    """Return a service that runs an :class:`asyncio.Protocol` or :class:`asyncio.BufferedProtocol`, unchanged.
+    """Return a service that runs a :class:`asyncio.Protocol` or :class:`asyncio.BufferedProtocol`, unchanged.
 
     ::
 

@@ -50,4 +50,5 @@ class Event:
         return hash(self._values())
 
 
+#: Any callable that takes one event.
 Observer: TypeAlias = Callable[[Event], None]

@@ -29,12 +29,19 @@ _V1_LONGEST = 107
 _HEAD = struct.Struct("!12sBBH")
 
 # Types of TLVs (2.2).
+#: PP2_TYPE_ALPN: the application protocol that the client and the balancer agreed on.
 ALPN = 0x01
+#: PP2_TYPE_AUTHORITY: the host name that the client asked for (SNI).
 AUTHORITY = 0x02
+#: PP2_TYPE_CRC32C: the checksum of the header.
 CRC32C = 0x03
+#: PP2_TYPE_NOOP: padding, without a meaning.
 NOOP = 0x04
+#: PP2_TYPE_UNIQUE_ID: the balancer's identifier of the connection, at most 128 octets.
 UNIQUE_ID = 0x05
+#: PP2_TYPE_SSL: the TLS session that the balancer terminated; :attr:`ProxyHeader.ssl` decodes it.
 SSL = 0x20
+#: PP2_TYPE_NETNS: the name of the network namespace.
 NETNS = 0x30
 
 # Types of TLVs inside the one of type SSL (2.2.6).
