@@ -54,10 +54,9 @@ def batch_kind(given: Callable[..., Any]) -> ReplyKind:
     """Return how to call a handler of batches: INLINE or ASYNC. Raises ServiceError for a generator."""
     kind = reply_kind(given, False)
     if kind not in (ReplyKind.INLINE, ReplyKind.ASYNC):
-        article = "an" if kind is ReplyKind.ASYNC_GENERATOR else "a"
         raise ServiceError(
-            f"replies: {function_name(given)} is {article} {kind.value}; wanted is a function that returns a list, "
-            "with the reply to each message or None"
+            f"replies: {function_name(given)} is {_article(kind)} {kind.value}; "
+            "expected a function that returns a list, with the reply to each message or None"
         )
     return kind
 
@@ -73,15 +72,22 @@ def check_may_be_concurrent(function: Callable[..., Any], kind: ReplyKind, concu
     """Raise ServiceError for several messages at once if this kind of handler takes one after the other."""
     if concurrency > 1 and kind not in (ReplyKind.ASYNC, ReplyKind.THREAD):
         raise ServiceError(
-            f"concurrency={concurrency} needs an async def or threads=True; {function_name(function)} is a {kind.value}"
+            f"concurrency={concurrency} needs an async def or threads=True; "
+            f"{function_name(function)} is {_article(kind)} {kind.value}"
         )
+
+
+def _article(kind: ReplyKind) -> str:
+    return "an" if kind.value.startswith("async") else "a"
 
 
 def is_blocking(conversation: Callable[..., Any]) -> bool:
     """Return whether a conversation is a plain ``def``, which runs in a thread. Raises ServiceError for a generator."""
     function = _code_of(conversation)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise ServiceError(f"{function_name(conversation)} is a generator; a conversation sends through its connection")
+        raise ServiceError(
+            f"conversation: {function_name(conversation)} is a generator; a conversation sends through its connection"
+        )
     return not inspect.iscoroutinefunction(function)
 
 
@@ -97,10 +103,9 @@ def check_plain(hook: str, function: Callable[..., Any]) -> None:
     """Raise ServiceError for a hook that is async or a generator."""
     code = _code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-        raise ServiceError(
-            f"{hook}: {function_name(function)} must be a plain def, it runs inline; "
-            "a conversation can await before its first message"
-        )
+        # Only `opened` has another place for an await; the others have none.
+        instead = "; a conversation can await before its first message" if hook == "opened" else ""
+        raise ServiceError(f"{hook}: {function_name(function)} must be a plain def, because it runs inline{instead}")
 
 
 def check_lifespan(function: Callable[..., Any]) -> bool:
@@ -131,9 +136,9 @@ def check_arguments(hook: str, function: Callable[..., Any], *forms: tuple[str, 
         except TypeError:
             continue
         return len(form)
-    wanted = " or ".join(f"({', '.join(form)})" for form in forms)
-    wanted = f"a function of {wanted}" if forms[-1] else "one without arguments"
-    raise ServiceError(f"{hook}: {function_name(function)} {_needs(signature, len(forms[0]))}; wanted is {wanted}")
+    of = " or ".join(f"({', '.join(form)})" for form in forms)
+    expected = f"a function of {of}" if forms[-1] else "a function without arguments"
+    raise ServiceError(f"{hook}: {function_name(function)} {_needs(signature, len(forms[0]))}; expected {expected}")
 
 
 def _needs(signature: inspect.Signature, least: int) -> str:

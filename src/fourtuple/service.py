@@ -372,12 +372,13 @@ class Service(Generic[In_co, Out_contra, S, L]):
             return
         if self.on_unmapped is not None:
             raise ServiceError(
-                f"unmapped: {function_name(self.on_unmapped)} is never asked by {self.handler.name}; "
-                "a conversation gets UnmappedMessage from receive()"
+                f"unmapped: {function_name(self.on_unmapped)} is never called beside {self.handler.name}: "
+                "in a conversation receive() raises UnmappedMessage"
             )
         if self.on_goodbye is not None:
             raise ServiceError(
-                f"goodbye: never said by {self.handler.name}; a conversation awaits connection.draining, and says it"
+                f"goodbye: never sent beside {self.handler.name}: "
+                "a conversation awaits connection.draining and sends the message itself"
             )
 
     def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]:

@@ -251,7 +251,7 @@ def test_a_wrong_result_is_printed_as_a_mistake() -> None:
     error = failed_by(custom(lambda buffer, seen: bytes(buffer)))  # type: ignore[arg-type, return-value]
     assert isinstance(error, FramingMistake)
     screen.console(events.MessageFailed(1, NAME, error))
-    assert "returned b'abc\\n' (bytes); wanted is (message, used)" in screen.err.getvalue()
+    assert "returned b'abc\\n' (bytes); expected (message, used)" in screen.err.getvalue()
 
 
 @pytest.mark.parametrize("verbose", [False, True])

@@ -1,4 +1,4 @@
-"""Mistakes of a framing's author: each is named once, with the function, what it returned and what is wanted."""
+"""Mistakes of a framing's author: each is named once, with the function, what it returned and what is expected."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from fourtuple.framing import (
 )
 from fourtuple.testing import check_framing, drive
 
-WANTED = "wanted is (message, used), the number of octets needed in all, or None"
+WANTED = "expected (message, used), the number of octets needed in all, or None"
 
 
 # -- custom: decode -----------------------------------------------------------------------------------------
@@ -125,30 +125,30 @@ def keeps_a_view(buffer: bytearray, seen: int) -> Any:
     [
         (octets_alone, f"octets_alone() returned b'abc' (bytes); {WANTED}"),
         (a_list, f"a_list() returned [b'abc', 3] (list); {WANTED}"),
-        (swapped, "swapped() returned (3, b'abc') (tuple); wanted is (message, used), in this order"),
+        (swapped, "swapped() returned (3, b'abc') (tuple); expected (message, used), in this order"),
         (
             two_nones,
-            "two_nones() returned (None, None) (tuple); wanted is (message, used), of which used is a number of",
+            "two_nones() returned (None, None) (tuple); expected (message, used), of which used is a number of",
         ),
-        (no_used, "no_used() returned (b'abc', None) (tuple); wanted is (message, used), of which used is a number of"),
+        (no_used, "no_used() returned (b'abc', None) (tuple); expected (message, used), of which used is a number of"),
         (a_view, "a_view() returned <memory at "),
         (triple, f"triple() returned (b'abc', 3, 3) (tuple); {WANTED}"),
         (a_truth, f"a_truth() returned False (bool); {WANTED}"),
         (
             a_fraction,
-            "a_fraction() returned (b'abc', 3.0) (tuple); wanted is (message, used), of which used is a number",
+            "a_fraction() returned (b'abc', 3.0) (tuple); expected (message, used), of which used is a number",
         ),
         (
             nothing_used,
-            "nothing_used() returned (b'abc', 0) (tuple); wanted is (message, used), with 1 to 3 octets used",
+            "nothing_used() returned (b'abc', 0) (tuple); expected (message, used), with 1 to 3 octets used",
         ),
-        (more_than_there_is, "returned (b'abc', 4) (tuple); wanted is (message, used), with 1 to 3 octets used"),
-        (no_more_than_there_is, "returned 3 (int); wanted is (message, used), the number of octets needed in all"),
+        (more_than_there_is, "returned (b'abc', 4) (tuple); expected (message, used), with 1 to 3 octets used"),
+        (no_more_than_there_is, "returned 3 (int); expected (message, used), the number of octets needed in all"),
         (
             the_buffer,
-            "the_buffer() returned (bytearray(b'abc'), 3) (tuple); wanted is (message, used), whose message is",
+            "the_buffer() returned (bytearray(b'abc'), 3) (tuple); expected (message, used), whose message is",
         ),
-        (removes, "removes() left 1 octets of 3 in the buffer, which it may not change; wanted is (message, used)"),
+        (removes, "removes() left 1 octets of 3 in the buffer, which it may not change; expected (message, used)"),
         (appends, "appends() left 4 octets of 3 in the buffer, which it may not change"),
         (keeps_a_view, "keeps_a_view() keeps a view of the buffer; return slices of it as bytes"),
     ],
@@ -284,10 +284,10 @@ def returns(value: Any) -> Callable[[Any], Any]:
 @pytest.mark.parametrize(
     ("value", "told"),
     [
-        (5, "encoder() returned 5 (int); wanted are octets (bytes, bytearray, memoryview)"),
-        ("text", "encoder() returned 'text' (str); wanted are octets"),
-        (None, "encoder() returned None; wanted are octets"),
-        ([1, 2], "encoder() returned [1, 2] (list); wanted are octets"),
+        (5, "encoder() returned 5 (int); expected octets (bytes, bytearray, memoryview)"),
+        ("text", "encoder() returned 'text' (str); expected octets"),
+        (None, "encoder() returned None; expected octets"),
+        ([1, 2], "encoder() returned [1, 2] (list); expected octets"),
     ],
 )
 def test_what_encode_may_not_return(value: Any, told: str) -> None:
@@ -336,7 +336,7 @@ class Own(Framing):
 @pytest.mark.parametrize("value", [5, "text", None, [1]])
 def test_an_encode_method_of_ones_own(value: Any) -> None:
     for encode in (Own(value).encode, lambda message: Own(value).encode_many([message])):
-        with pytest.raises(EncodeError, match=r"Own\.encode\(\) returned .*; wanted are octets"):
+        with pytest.raises(EncodeError, match=r"Own\.encode\(\) returned .*; expected octets"):
             encode(b"")
     assert type(Own(bytearray(b"x")).encode(b"")) is bytes
     assert Own(b"x").encode_many([1, 2]) == b"xx"
@@ -394,9 +394,9 @@ def test_a_decoder_of_ones_own_that_is_right() -> None:
     ("how", "told"),
     [
         (ValueError("what is this?"), r"raised ValueError: what is this\?"),
-        (None, "returned None; wanted is a list"),
-        ((b"x",), r"returned \(b'x',\) \(tuple\); wanted is a list"),
-        ("abc", r"returned 'abc' \(str\); wanted is a list"),
+        (None, "returned None; expected a list"),
+        ((b"x",), r"returned \(b'x',\) \(tuple\); expected a list"),
+        ("abc", r"returned 'abc' \(str\); expected a list"),
     ],
 )
 def test_a_decoder_of_ones_own_that_is_wrong(how: Any, told: str) -> None:
@@ -423,7 +423,7 @@ def test_a_decoder_that_cannot_be_made() -> None:
 
     with pytest.raises(FramingMistake, match=r"Own\.decoder\(\) raised KeyError: 'no such thing'"):
         decoder_of(Own(kind=fails)).feed(b"x")
-    with pytest.raises(FramingMistake, match=r"Own\.decoder\(\) returned 7 \(int\); wanted is a Decoder"):
+    with pytest.raises(FramingMistake, match=r"Own\.decoder\(\) returned 7 \(int\); expected a Decoder"):
         decoder_of(Own(7)).feed(b"x")
     with pytest.raises(FramingMistake, match=r"Own\.decoder\(\) returned 7"):
         decoder_of(mapped(Own(7), bytes, bytes)).feed(b"x")
@@ -501,16 +501,16 @@ def no_argument() -> bytes:
         (lambda: feed_parser(5), "parser: make is 5 (int), a function is needed, called as make()"),
         (lambda: feed_parser(angle), "parser: make is called as make(), and angle(buffer: 'bytearray', seen: 'int')"),
         (lambda: feed_parser(dict, waits), "parser: encode is waits(), an async function"),
-        (lambda: event_parser(dict, need_data=5), "parser: need_data is 5 (int); wanted is a tuple"),
+        (lambda: event_parser(dict, need_data=5), "parser: need_data is 5 (int); expected a tuple"),
         (
             lambda: event_parser(dict, need_data=(), resume=no_argument),
             "parser: resume is called as resume(parser),",
         ),
         (lambda: Parser(dict, angle, angle), "parser: get is called as get(parser), and angle(buffer"),
-        (lambda: Switch(5), "switch: cases are 5 (int); wanted is at least one pair of octets and framing"),
-        (lambda: Switch(()), "switch: cases are () (tuple); wanted is at least one pair"),
-        (lambda: Switch("ab"), "switch: cases are 'ab' (str); wanted is at least one pair"),
-        (lambda: Switch((b"a", Line())), "switch: a case is b'a' (bytes); wanted is a pair of octets and framing"),
+        (lambda: Switch(5), "switch: cases are 5 (int); expected at least one pair of octets and framing"),
+        (lambda: Switch(()), "switch: cases are () (tuple); expected at least one pair"),
+        (lambda: Switch("ab"), "switch: cases are 'ab' (str); expected at least one pair"),
+        (lambda: Switch((b"a", Line())), "switch: a case is b'a' (bytes); expected a pair of octets and framing"),
         (
             lambda: Switch(((b"a", "line"),)),
             "switch: 'line' (str) is not a framing; parse_framing() makes one from a text",
@@ -619,8 +619,8 @@ def test_what_a_parser_raises_does_not_mean_not_yet(error: Exception) -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (dict, r"dict\(\) returned \{\} \(dict\); wanted is a parser with feed\(\) and gets\(\)"),
-        (lambda: None, r"<lambda>\(\) returned None; wanted is a parser with feed\(\) and gets\(\)"),
+        (dict, r"dict\(\) returned \{\} \(dict\); expected a parser with feed\(\) and gets\(\)"),
+        (lambda: None, r"<lambda>\(\) returned None; expected a parser with feed\(\) and gets\(\)"),
         (lambda: 1 // 0, r"<lambda>\(\) raised ZeroDivisionError"),
     ],
 )
@@ -639,7 +639,7 @@ def test_a_parser_that_is_to_be_awaited() -> None:
             return b"x"
 
     with pytest.raises(
-        FramingMistake, match=r"gets\(\) returned a coroutine, which is not awaited here; wanted is a message"
+        FramingMistake, match=r"gets\(\) returned a coroutine, which is not awaited here; expected a message"
     ):
         feed_parser(Async).decoder().feed(b"x")
 

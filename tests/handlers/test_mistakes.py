@@ -101,18 +101,18 @@ def unmakeable() -> Any:
 
 
 DECODING: dict[str, tuple[Framing, str]] = {
-    "decode": (custom(no_pair, bytes), "no_pair() returned b'hello' (bytes); wanted is (message, used)"),
-    "decode in a switch": (Switch(((b"h", custom(no_pair)),)), "no_pair() returned b'hello' (bytes); wanted is"),
+    "decode": (custom(no_pair, bytes), "no_pair() returned b'hello' (bytes); expected (message, used)"),
+    "decode in a switch": (Switch(((b"h", custom(no_pair)),)), "no_pair() returned b'hello' (bytes); expected"),
     "a decoder raises": (Own(), "Raises.feed() raised NotImplementedError: to be written"),
-    "a decoder returns": (Own(ReturnsNothing), "ReturnsNothing.feed() returned None; wanted is a list"),
+    "a decoder returns": (Own(ReturnsNothing), "ReturnsNothing.feed() returned None; expected a list"),
     "a decoder mapped": (mapped(Own(), bytes, bytes), "Raises.feed() raised NotImplementedError: to be written"),
-    "no decoder": (Own(dict), "Own.decoder() returned {} (dict); wanted is a Decoder"),
+    "no decoder": (Own(dict), "Own.decoder() returned {} (dict); expected a Decoder"),
     "no parser": (feed_parser(unmakeable), "unmakeable() raised OSError: no parser today"),
 }
 ENCODING: dict[str, tuple[Framing, str]] = {
-    "encode": (custom(by_fives, lambda message: 5), "<lambda>() returned 5 (int); wanted are octets"),
+    "encode": (custom(by_fives, lambda message: 5), "<lambda>() returned 5 (int); expected octets"),
     "a mapping": (mapped(custom(by_fives, bytes.upper), bytes, lambda value: 5), "5"),
-    "an encoder of one's own": (Numbers("lf"), "Numbers.encode() returned 5 (int); wanted are octets"),
+    "an encoder of one's own": (Numbers("lf"), "Numbers.encode() returned 5 (int); expected octets"),
 }
 every_kind = pytest.mark.parametrize("kind", ["inline", "awaited", "conversation", "blocking"])
 

@@ -69,9 +69,9 @@ REGISTER: dict[str, Register] = {
     "Service(lifespan=)": lambda _, function: Service("line", lifespan=function),
     "Service(state=)": lambda _, function: Service("line", state=function),
 }
-REPLY = "wanted is a function of (message) or (message, connection)"
-CONVERSATION = "wanted is a function of (connection)"
-PLAIN = "none_async must be a plain def, it runs inline; a conversation can await before its first message"
+REPLY = "expected a function of (message) or (message, connection)"
+CONVERSATION = "expected a function of (connection)"
+PLAIN = "none_async must be a plain def, because it runs inline"
 WRONG = [
     ("reply", none, f"none takes 0 arguments; {REPLY}"),
     ("reply", three, f"three takes 3 arguments; {REPLY}"),
@@ -90,24 +90,24 @@ WRONG = [
     ("conversation", by_name_async, f"by_name_async needs b by name; {CONVERSATION}"),
     ("conversation", None, "conversation: 3 given, a function needed"),
     ("conversation that speaks first", two, f"two takes 2 arguments; {CONVERSATION}"),
-    ("opened", none, "none takes 0 arguments; wanted is a function of (connection)"),
-    ("opened", two, "two takes 2 arguments; wanted is a function of (connection)"),
+    ("opened", none, "none takes 0 arguments; expected a function of (connection)"),
+    ("opened", two, "two takes 2 arguments; expected a function of (connection)"),
     ("opened", 3, "opened: 3 given, a function needed"),
-    ("closed", none, "none takes 0 arguments; wanted is a function of (connection)"),
-    ("closed", by_name, "by_name needs b by name; wanted is a function of (connection)"),
-    ("failed", one, "one takes 1 argument; wanted is a function of (error, connection)"),
-    ("failed", three, "three takes 3 arguments; wanted is a function of (error, connection)"),
-    ("unmapped", one, "one takes 1 argument; wanted is a function of (message, connection)"),
-    ("unmapped", Handler().one, "Handler.one takes 1 argument; wanted is a function of (message, connection)"),
-    ("lifespan", set_up_with_one, "set_up_with_one takes 1 argument; wanted is one without arguments"),
+    ("closed", none, "none takes 0 arguments; expected a function of (connection)"),
+    ("closed", by_name, "by_name needs b by name; expected a function of (connection)"),
+    ("failed", one, "one takes 1 argument; expected a function of (error, connection)"),
+    ("failed", three, "three takes 3 arguments; expected a function of (error, connection)"),
+    ("unmapped", one, "one takes 1 argument; expected a function of (message, connection)"),
+    ("unmapped", Handler().one, "Handler.one takes 1 argument; expected a function of (message, connection)"),
+    ("lifespan", set_up_with_one, "set_up_with_one takes 1 argument; expected a function without arguments"),
     ("lifespan", 3, "lifespan: 3 given, a function needed"),
-    ("Service(lifespan=)", set_up_with_one, "set_up_with_one takes 1 argument; wanted is one without arguments"),
+    ("Service(lifespan=)", set_up_with_one, "set_up_with_one takes 1 argument; expected a function without arguments"),
     ("Service(lifespan=)", 3, "lifespan: 3 given, a function or None needed"),
     ("Service(lifespan=)", none_async, "none_async must be an async def with one yield"),
     ("Service(lifespan=)", generator, "generator must be an async def with one yield"),
     ("lifespan", asynccontextmanager(set_up), "set_up must be an async def with one yield"),
     ("Service(state=)", none_async, PLAIN),
-    ("Service(state=)", one, "one takes 1 argument; wanted is one without arguments"),
+    ("Service(state=)", one, "one takes 1 argument; expected a function without arguments"),
     ("Service(state=)", {}, "state: {} (dict) given, a function or None needed"),
 ]
 

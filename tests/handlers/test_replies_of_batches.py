@@ -105,7 +105,7 @@ def test_a_batch_is_no_longer_than_max_batch_and_all_are_handled_in_order(
 @pytest.mark.parametrize(
     ("returned", "text"),
     [
-        ([b"one"], "returned 1 replies for 2 messages; wanted is a list of 2, with the reply to each message or None"),
+        ([b"one"], "returned 1 replies for 2 messages; expected a list of 2, with the reply to each message or None"),
         ([b"1", b"2", b"3"], "returned 3 replies for 2 messages"),
         (None, "returned None for 2 messages"),
         (b"ab", "returned b'ab' for 2 messages"),
@@ -418,9 +418,9 @@ def three(a: Any, b: Any, c: Any) -> None: ...
 @pytest.mark.parametrize(
     ("function", "text"),
     [
-        (generator, "replies: .*generator is a generator; wanted is a function that returns a list"),
-        (async_generator, "replies: .*async_generator is an async generator; wanted is"),
-        (three, r"three takes 3 arguments; wanted is a function of \(messages\) or \(messages, connection\)"),
+        (generator, "replies: .*generator is a generator; expected a function that returns a list"),
+        (async_generator, "replies: .*async_generator is an async generator; expected"),
+        (three, r"three takes 3 arguments; expected a function of \(messages\) or \(messages, connection\)"),
         (3, "replies: 3 given, a function needed"),
     ],
 )

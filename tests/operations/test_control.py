@@ -191,13 +191,13 @@ def test_a_connection_that_a_thread_uses_is_closed_too(run_async: Any, tmp_path:
         ("[" * 20_000, "not JSON"),
         ('{"op": "reboot"}', "there is no operation 'reboot'"),
         ('{"op": "close"}', 'close needs "id"'),
-        ('{"op": "close", "id": 3}', "wanted is str"),
-        ('{"op": "workers", "count": true}', "wanted is int"),
+        ('{"op": "close", "id": 3}', "expected str"),
+        ('{"op": "workers", "count": true}', "expected int"),
         ('{"op": "workers", "count": 0}', "from 1 to 1024"),
         ('{"op": "workers", "count": 2}', "start it with --workers"),
         ('{"op": "drain", "timeout": -1}', "at least 0"),
         ('{"op": "drain", "timeout": NaN}', "at least 0"),
-        ('{"op": "connections", "most": "all"}', "wanted is int"),
+        ('{"op": "connections", "most": "all"}', "expected int"),
     ],
 )
 def test_a_request_that_cannot_be_done_costs_an_answer(

@@ -1,4 +1,4 @@
-"""What cannot be meant is refused where it is given: with the name, what was seen, and what is wanted."""
+"""Invalid values are rejected where they are given: the error has the name, what was seen, and what is expected."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def test_octets_that_are_cut_short_are_an_error(der: bytes) -> None:
 def test_an_extension_of_names_without_content() -> None:
     """The test below found it."""
     extensions = bytes.fromhex("3009 3007 0603551d11 0400")  # subjectAltName, and an empty octet string
-    with pytest.raises(ValueError, match="nothing where tag 0x30 is wanted"):
+    with pytest.raises(ValueError, match="nothing where tag 0x30 is expected"):
         list(x509._alternative_names(extensions))
 
 

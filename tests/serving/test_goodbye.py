@@ -184,7 +184,7 @@ async def one_async(a: Any) -> None: ...
 @pytest.mark.parametrize(
     ("goodbye", "text"),
     [
-        (two, r"goodbye: .*two takes 2 arguments; wanted is a function of \(connection\)"),
+        (two, r"goodbye: .*two takes 2 arguments; expected a function of \(connection\)"),
         (one_async, "goodbye: .*one_async must be a plain def"),
         (None, "goodbye: None given"),
     ],
@@ -213,5 +213,7 @@ def test_a_conversation_says_its_goodbye_itself(first: str) -> None:
     if first == "hook":
         steps.reverse()
     steps[0]()
-    with pytest.raises(ServiceError, match=r"goodbye: never said by .*talk; a conversation awaits connection\.drain"):
+    with pytest.raises(
+        ServiceError, match=r"goodbye: never sent beside .*talk: a conversation awaits connection\.drain"
+    ):
         steps[1]()

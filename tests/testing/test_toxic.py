@@ -235,6 +235,9 @@ def test_the_proxy_can_be_left_at_any_time(server: Server) -> None:
     ("toxics", "says"),
     [
         ({"latency": -1}, "latency is -1, it must be at least 0"),
+        ({"latency": "1s"}, "latency is '1s', it must be a number"),
+        ({"jitter": None}, "jitter is None, it must be a number"),
+        ({"bandwidth": True}, "bandwidth is True, it must be a number"),
         ({"slice": 0}, "slice is 0, it must be at least 1"),
         ({"bandwidth": 0}, "silent=True lets nothing pass"),
         ({"reset_after": -1}, "reset_after is -1"),

@@ -136,4 +136,4 @@ class HandlerFailed(FourTupleError):
 
 
 class HandlerMistake(FourTupleError, TypeError):
-    """A handler returned something else than it has to. The text names it, what it returned, and what is wanted."""
+    """A handler returned a wrong value. The text names it, what it returned, and what is expected."""

@@ -157,7 +157,7 @@ def own_checksum(make: Callable[[bytes], bytes], size: int, first: int, end: int
     def made(octets: bytes) -> bytes:
         found = encoded(name_of(make), make, make(octets))
         if len(found) != size:
-            raise ValueError(f"{name_of(make)}() returned {len(found)} octets, a checksum of {size} is wanted")
+            raise ValueError(f"{name_of(make)}() returned {len(found)} octets, a checksum of {size} is expected")
         return found
 
     return Checksum("", size, made, first, end)

@@ -239,7 +239,7 @@ class _CustomDecoder(BufferedDecoder[In_co | Unmapped]):
             did = (
                 f"{name_of(self._decode)}() left {len(window)} octets of {held} in the buffer, which it may not change"
             )
-            raise FramingMistake(f"{self._framing}: {did}; wanted is (message, used), and the octets used are removed")
+            raise FramingMistake(f"{self._framing}: {did}; expected (message, used), and the octets used are removed")
         if got is None or is_count(got):
             self._more(window, got)
             return None

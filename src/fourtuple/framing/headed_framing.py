@@ -97,7 +97,7 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
 
     def encode(self, message: tuple[Out_contra, Octets | None]) -> bytes:
         if not isinstance(message, tuple) or len(message) != 2:
-            raise EncodeError(f"{self}: the message is {told(message)}; wanted is a tuple (head, body)")
+            raise EncodeError(f"{self}: the message is {told(message)}; expected a tuple (head, body)")
         head, body = message
         encoded = self.head.encode(head)
         if encoded[:1] and encoded[:1] in self.swallow:

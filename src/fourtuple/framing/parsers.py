@@ -112,9 +112,7 @@ def event_parser(
     that cannot work.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):
-        raise OptionError(
-            f"{name}: need_data is {told(need_data)}; wanted is a tuple of events, as in need_data=(...,)"
-        )
+        raise OptionError(f"{name}: need_data is {told(need_data)}; expected a tuple of events, as in need_data=(...,)")
     if resume is not None:
         check_function(name, "resume", resume, None, called="resume(parser)")
 

@@ -115,13 +115,13 @@ def _cases(given: object) -> list[object]:
     if isinstance(given, Mapping):
         given = given.items()
     if isinstance(given, str | bytes) or not isinstance(given, Iterable) or not (cases := list(given)):
-        raise OptionError(f"switch: cases are {told(given)}; wanted is at least one pair of octets and framing")
+        raise OptionError(f"switch: cases are {told(given)}; expected at least one pair of octets and framing")
     return cases
 
 
 def _pair(case: object) -> tuple[Any, Any]:
     if not isinstance(case, tuple | list) or len(case) != 2:
-        raise OptionError(f"switch: a case is {told(case)}; wanted is a pair of octets and framing")
+        raise OptionError(f"switch: a case is {told(case)}; expected a pair of octets and framing")
     return case[0], case[1]
 
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -155,7 +157,8 @@ def _parse_one(text: str, depth: int) -> Framing:
     word, colon, argument = head.partition(":")
     if word == "json-lines" and not colon:
         own = [each for each in pairs if each.startswith("max_message_memory=")]  # the other options belong to the line
-        line = _parse_one(",".join(["line", *(each for each in pairs if each not in own)]), depth)
+        with _explained(text):
+            line = _parse_one(",".join(["line", *(each for each in pairs if each not in own)]), depth)
         module = _mapped_framing()
         options = _mapping_options(text, "json-lines", own)
         mapped: Framing = _checked(text, module.Mapped, line, module.mapping_named("json"), **options)
@@ -173,14 +176,33 @@ def _parse_one(text: str, depth: int) -> Framing:
     if colon:
         if kind.argument is None or short is not None:
             raise FramingTextError(text, f"{word} takes no arguments after a colon")
-        given[kind.argument] = _value(text, fields[kind.argument], argument, depth)
+        with _explained(hint=_misplaced(word, argument, fields, kind.argument)):
+            given[kind.argument] = _value(text, fields[kind.argument], argument, depth)
     given = _options(text, word, pairs, fields, given, depth, kind.argument)
     for name, field in fields.items():
         if name not in given and field.default is dataclasses.MISSING:
             example = _EXAMPLES.get(word, "...")
             raise FramingTextError(text, f"{word} needs its {name}, as in {word}:{example}")
-    framing: Framing = _checked(text, kind, **given)
+    with _explained(hint=_misplaced(word, argument, fields, kind.argument)):
+        framing: Framing = _checked(text, kind, **given)
     return framing
+
+
+@contextmanager
+def _explained(text: str = "", hint: str = "") -> Iterator[None]:
+    """Raise a FramingTextError again as one about ``text``, which is what the user gave, and with a hint."""
+    try:
+        yield
+    except FramingTextError as error:
+        raise FramingTextError(text or error.text, error.why + hint) from error.__cause__
+
+
+def _misplaced(word: str, argument: str, fields: Collection[str], expected: str | None) -> str:
+    """A hint for an option that was written behind the colon: ``line:max_message=64k``. It may be a valid argument."""
+    name, equals, _ = argument.partition("=")
+    if not equals or name not in fields or name == expected:
+        return ""
+    return f"; an option follows a comma, as in {word},{argument}"
 
 
 def _unknown(word: str) -> str:

@@ -1,8 +1,8 @@
 """Checks for mistakes in the functions and classes of a framing's author, made as early as possible.
 
-An error names the function, what it returned and what is wanted. Mistakes that show before there is a connection (not a
-function, a coroutine function, wrong arguments) raise :class:`~fourtuple.errors.OptionError` when the framing is made.
-Later mistakes raise :class:`~fourtuple.errors.EncodeError` in an encoder, and
+An error names the function, what it returned and what is expected. Mistakes that show before there is a connection
+(not a function, a coroutine function, wrong arguments) raise :class:`~fourtuple.errors.OptionError` when the framing is
+made. Later mistakes raise :class:`~fourtuple.errors.EncodeError` in an encoder, and
 :class:`~fourtuple.errors.FramingMistake` in everything that decodes.
 """
 
@@ -58,7 +58,7 @@ def is_count(value: object) -> TypeGuard[int]:
 def mistake(framing: object, function: object, returned: object, wanted: str) -> FramingMistake:
     """The error for a function that returned a wrong value."""
     name = function if isinstance(function, str) else name_of(function)
-    return FramingMistake(f"{framing}: {name}() returned {told(returned)}; wanted is {wanted}")
+    return FramingMistake(f"{framing}: {name}() returned {told(returned)}; expected {wanted}")
 
 
 def interrupts(error: BaseException) -> bool:
@@ -84,7 +84,7 @@ def encoded(framing: object, function: object, returned: object) -> bytes:
         return returned
     if isinstance(returned, bytes | bytearray | memoryview):
         return bytes(returned)
-    raise EncodeError(f"{framing}: {name_of(function)}() returned {told(returned)}; wanted are {OCTETS}")
+    raise EncodeError(f"{framing}: {name_of(function)}() returned {told(returned)}; expected {OCTETS}")
 
 
 def check_function(what: str, argument: str, function: object, *arguments: object, called: str) -> None:

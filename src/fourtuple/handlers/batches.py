@@ -47,7 +47,7 @@ def checked(replies: Any, count: int, runner: Runner) -> Sequence[Any]:
     else:
         what = seen(replies)
     wanted = f"a list of {count}, with the reply to each message or None"
-    raise HandlerMistake(f"{runner.handler_name} returned {what} for {count} messages; wanted is {wanted}")
+    raise HandlerMistake(f"{runner.handler_name} returned {what} for {count} messages; expected {wanted}")
 
 
 def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:

@@ -114,7 +114,7 @@ class _Reader:
 
     def end(self) -> None:
         if self._next is not None:
-            raise self._error(f"'and' or 'or' is wanted before {self._next.text!r}")
+            raise self._error(f"'and' or 'or' is expected before {self._next.text!r}")
 
     def _all_of(self, depth: int) -> Test:
         tests = [self._one(depth)]
@@ -131,7 +131,7 @@ class _Reader:
         if self._took("("):
             inner = self.any_of(depth + 1)
             if not self._took(")"):
-                raise self._error("')' is wanted")
+                raise self._error("')' is expected")
             return inner
         return self._comparison()
 
@@ -178,7 +178,7 @@ class _Reader:
     def _take(self, what: str) -> _Token:
         token = self._next
         if token is None or token.kind == "sign":
-            raise self._error(f"{what} is wanted")
+            raise self._error(f"{what} is expected")
         self._advance()
         return token
 

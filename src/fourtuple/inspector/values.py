@@ -18,7 +18,7 @@ Check = Callable[[object], bool]
 
 
 def number(kind: str, text: str) -> float:
-    """Read a number of a kind. Raises :class:`ValueError`, with what is wanted."""
+    """Read a number of a kind. Raises :class:`ValueError`, with what is expected."""
     found = _NUMBER.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is no number")
@@ -33,7 +33,7 @@ def number(kind: str, text: str) -> float:
             raise ValueError(f"{text!r} is no number of octets: k, m and g stand for KiB, MiB and GiB, as in 64k")
         return value * _OCTETS[plain]
     if unit:
-        raise ValueError(f"{text!r}: a number without a unit is wanted")
+        raise ValueError(f"{text!r}: a number without a unit is expected")
     return value
 
 

@@ -165,20 +165,20 @@ def _argument(request: Mapping[str, Any], name: str, kind: type, *, default: Any
         raise OperationError(f'{request["op"]} needs "{name}"')
     if value is default or (isinstance(value, kind) and not (kind is int and isinstance(value, bool))):
         return value
-    raise OperationError(f'{request["op"]}: "{name}" is {repr_of(value)}; wanted is {kind.__name__}')
+    raise OperationError(f'{request["op"]}: "{name}" is {repr_of(value)}; expected {kind.__name__}')
 
 
 async def _drain(subject: Subject, request: Mapping[str, Any]) -> None:
     timeout = request.get("timeout")
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0):
-        raise OperationError(f"drain: the timeout is {repr_of(timeout)}; wanted are seconds, at least 0")
+        raise OperationError(f"drain: the timeout is {repr_of(timeout)}; expected seconds, at least 0")
     await subject.drain(timeout)
 
 
 async def _limits(subject: Subject, request: Mapping[str, Any]) -> dict[str, str]:
     changes = _argument(request, "changes", dict)
     if not changes or not all(isinstance(each, str) for each in changes.values()):
-        raise OperationError(f"limits: the changes are {repr_of(changes)}; wanted are texts by the name of the limit")
+        raise OperationError(f"limits: the changes are {repr_of(changes)}; expected texts by the name of the limit")
     return await subject.set_limits(changes, _argument(request, "service", str, default=None))
 
 

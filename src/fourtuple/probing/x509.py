@@ -61,9 +61,9 @@ def _one(octets: bytes, wanted: int) -> bytes:
     # Not StopIteration: inside a generator it would become a RuntimeError.
     tag, content = next(_elements(octets), (None, b""))
     if tag is None:
-        raise ValueError(f"nothing where tag {wanted:#x} is wanted")
+        raise ValueError(f"nothing where tag {wanted:#x} is expected")
     if tag != wanted:
-        raise ValueError(f"tag {tag:#x} where {wanted:#x} is wanted")
+        raise ValueError(f"tag {tag:#x} where {wanted:#x} is expected")
     return content
 
 

@@ -51,6 +51,10 @@ class Toxics:
     reorder: float = 0.0
 
     def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "silent" and not (_is_number(value) or (value is None and field.default is None)):
+                raise OptionError(f"{field.name} is {value!r}, it must be a number")
         for name in ("latency", "jitter", "slice_variation", "slice_delay", "finish_delay"):
             _at_least(name, getattr(self, name), 0)
         _at_least("slice", self.slice, 1)
@@ -68,6 +72,10 @@ class Toxics:
     def by_message(self) -> bool:
         """Whether a toxic acts on whole messages."""
         return bool(self.corrupt or self.duplicate or self.reorder)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

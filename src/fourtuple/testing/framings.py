@@ -76,7 +76,7 @@ def check_framing(
     :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and the garbage; its
     default is 0. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
     """
-    known: list[Vector[M]] = [each if isinstance(each, Vector) else Vector(*each) for each in vectors]
+    known: list[Vector[M]] = [_vector(each) for each in vectors]
     assert known, "no vectors: nothing would be checked"
     dice = random.Random(seed)
     if text:
@@ -101,6 +101,14 @@ def check_framing(
     if garbage:
         check_linear_when_attacked(framing, [each.octets for each in known])
     check_bound(framing, [each.octets for each in known], [each.octets for each in lead])
+
+
+def _vector(given: Any) -> Vector:
+    if isinstance(given, Vector):
+        return given
+    if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
+        raise TypeError(f"a vector is {given!r}; expected a Vector or a tuple (octets, messages[, error])")
+    return Vector(*given)
 
 
 def _neighbours(lead: Sequence[Vector], number: int) -> list[Vector]:
