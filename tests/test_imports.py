@@ -29,7 +29,7 @@ LADDER = (
     "connection.info connect_options endpoint",
     "pool",
     "engine blocking probing care",
-    "serving.values registration replies handler lifespan service connection abandon",
+    "serving.values service connection abandon",
     "services handlers",
     "serving observe",
     "server_info server dialing client",
@@ -307,7 +307,7 @@ def test_importing_fourtuple_imports_nothing_else() -> None:
     }
 
 
-SERVER_ALONE = "fourtuple.server fourtuple.service fourtuple.serving.accept fourtuple.handlers"
+SERVER_ALONE = "fourtuple.server fourtuple.service.service fourtuple.serving.accept fourtuple.handlers"
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from fourtuple.adapters.protocols import adapted
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.options import Deadlines, Limits, Proxy, check_callable, check_type
-from fourtuple.registration import function_name
 from fourtuple.server import Server
+from fourtuple.service.registration import function_name
 
 #: asyncio's servers have no deadlines but that of the handshake, whose value is asyncio's.
 NO_DEADLINES = Deadlines(

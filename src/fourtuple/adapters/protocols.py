@@ -13,11 +13,11 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
-from fourtuple.handler import AdaptedHandler
 from fourtuple.handlers import Host
 from fourtuple.options import check_callable, check_whole
-from fourtuple.registration import check_arguments, function_name
 from fourtuple.service import Service
+from fourtuple.service.handler import AdaptedHandler
+from fourtuple.service.registration import check_arguments, function_name
 
 #: What asyncio.start_server() takes as ``limit``.
 DEFAULT_LIMIT = 64 * 1024

@@ -10,11 +10,11 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
-from fourtuple.handler import AdaptedHandler
 from fourtuple.handlers import Host
 from fourtuple.handlers.socket_runner import SocketRunner
-from fourtuple.registration import function_name
 from fourtuple.service import Service
+from fourtuple.service.handler import AdaptedHandler
+from fourtuple.service.registration import function_name
 
 
 class StandIn:

@@ -25,7 +25,7 @@ from fourtuple.net.names import connection_name
 from fourtuple.options import Deadlines, Limits
 from fourtuple.printable import error_text
 from fourtuple.proxy.header import say_header
-from fourtuple.registration import function_name
+from fourtuple.service.registration import function_name
 from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted

@@ -12,14 +12,14 @@ from fourtuple.connection.waking import until_relieved
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handler import ReplyHandler
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.options.checking import seen
-from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
+from fourtuple.service.handler import ReplyHandler
+from fourtuple.service.replies import ReplyAndClose
 from fourtuple.stream import Half, Path, Stream, Unsendable
 
 _PLAIN, _SPECIAL = Path.PLAIN, Path.SPECIAL  # used in every turn; a global is faster than an attribute

@@ -14,13 +14,13 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from fourtuple.handler import ReplyHandler
 from fourtuple.observe.declared import METRICS
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Distribution, Snapshot
-from fourtuple.registration import ReplyKind
-from fourtuple.replies import ReplyAndClose
 from fourtuple.service import Service
+from fourtuple.service.handler import ReplyHandler
+from fourtuple.service.registration import ReplyKind
+from fourtuple.service.replies import ReplyAndClose
 from fourtuple.typevars import In, L, Out, S
 
 #: Seconds between two looks at how late the loop is.

@@ -19,11 +19,11 @@ from fourtuple import events
 from fourtuple._version import __version__
 from fourtuple.address import FourTuple
 from fourtuple.errors import DeadlinePassed
-from fourtuple.handler import ReplyHandler
 from fourtuple.operations.measuring import sizes, sizes_of_batch
 from fourtuple.printable import class_of
-from fourtuple.registration import ReplyKind
 from fourtuple.service import Service
+from fourtuple.service.handler import ReplyHandler
+from fourtuple.service.registration import ReplyKind
 from fourtuple.typevars import In, L, Out, S
 
 Attributes = dict[str, str | int]

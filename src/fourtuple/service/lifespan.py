@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, cast
 
 from fourtuple.errors import ServiceError
 from fourtuple.options import check_callable
-from fourtuple.registration import check_lifespan, function_name
+from fourtuple.service.registration import check_lifespan, function_name
 from fourtuple.typevars import L
 
 #: Makes the context manager that yields the service's state.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.errors import ServiceError
 from fourtuple.options import check_callable
-from fourtuple.registration import (
+from fourtuple.service.registration import (
     ReplyKind,
     batch_kind,
     check_arguments,

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped, parse_framing
 from fourtuple.framing.base import Octets
-from fourtuple.handler import (
+from fourtuple.options import check_callable, check_flag, check_type
+from fourtuple.service.handler import (
     AdaptedHandler,
     ConversationHandler,
     Handler,
@@ -32,10 +33,9 @@ from fourtuple.handler import (
     conversation_handler,
     reply_handler,
 )
-from fourtuple.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
-from fourtuple.options import check_callable, check_flag, check_type
-from fourtuple.registration import ReplyKind, check_concurrency, check_hook, function_name
-from fourtuple.replies import (
+from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
+from fourtuple.service.registration import ReplyKind, check_concurrency, check_hook, function_name
+from fourtuple.service.replies import (
     Batch,
     BatchDecorator,
     ConversationDecorator,
