@@ -23,7 +23,6 @@ LADDER = (
     "address signals",
     "events options",
     "framing rates",
-    "throttle",
     "stream",
     "tls proxy net inspector",
     "connection.info connect_options endpoint",
@@ -45,7 +44,7 @@ LADDER = (
 # Rooms that see less than their step would let them.
 ONLY = {
     "events": "address",
-    "stream": "errors fast_path address events options framing throttle",
+    "stream": "errors fast_path address events options framing rates",
     "tls": "errors files address options stream proxy",
     "tls.layer": "errors fast_path stream tls.info tls.records",
     "tls.info": "",
@@ -59,12 +58,12 @@ ONLY = {
     "inspector": "_lazy errors address net.tcpinfo net.acceptqueue",
     "care": "net.tcpinfo",
     "probing": "errors address framing options stream tls proxy net inspector blocking",
-    "engine": "errors forking fast_path address events options framing rates throttle stream net",
+    "engine": "errors forking fast_path address events options framing rates stream net",
     "pool": "errors backoff address events options framing stream connect_options printable",
     "blocking": "errors forking address events options framing stream tls proxy net connection.info connect_options "
     "pool typevars _lazy",
     "serving.values": "",
-    "serving.policy": "address options rates",
+    "serving.policy": "address options rates.token_bucket",
     "observe": "_lazy errors address events stream printable raised",
 }
 
@@ -90,7 +89,7 @@ C_KNOWS = {
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
 PURE = (
-    "events framing rates throttle backoff stream tls.layer tls.info tls.records proxy net.tcpinfo net.acceptqueue "
+    "events framing rates backoff stream tls.layer tls.info tls.records proxy net.tcpinfo net.acceptqueue "
     "serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fourtuple.errors import OptionError
 from fourtuple.options import Limits
-from fourtuple.rates import MAX_REMEMBERED, SHARED_ENTRIES
+from fourtuple.rates.token_bucket import MAX_REMEMBERED, SHARED_ENTRIES
 from fourtuple.serving.policy import AdmissionPolicy, Bucket
 
 

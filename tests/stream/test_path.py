@@ -16,10 +16,10 @@ from fourtuple.address import FourTuple
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
 from fourtuple.framing import parse_framing
 from fourtuple.options import Limits
+from fourtuple.rates.throttle import Throttle
 from fourtuple.stream import Half, Layer, Path, Stream, checking
 from fourtuple.stream.rarely import Rarely
 from fourtuple.stream.state import State
-from fourtuple.throttle import Throttle
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
 SOURCE = File(fourtuple.__file__).parent

@@ -12,8 +12,8 @@ from fourtuple.address import FourTuple
 from fourtuple.errors import EndOfFile, IncompleteMessage, MessageTooLong, PeerReset, WouldBlock
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
+from fourtuple.rates.throttle import Throttle
 from fourtuple.stream import Half, Stream
-from fourtuple.throttle import Throttle
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
 

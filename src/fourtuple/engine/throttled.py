@@ -16,8 +16,8 @@ from fourtuple.engine.expire import miss
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
 from fourtuple.errors import DeadlinePassed
 from fourtuple.options import Limits
+from fourtuple.rates.throttle import AddressRate, Throttle, own_rates, throttles
 from fourtuple.stream import Half
-from fourtuple.throttle import AddressRate, Throttle, own_rates, throttles
 
 
 class ThrottledChannel(Channel):

@@ -15,7 +15,7 @@ from typing import TypeAlias, TypeVar
 
 from fourtuple.address import IpNetwork, network_of, parse_networks
 from fourtuple.options import Limits
-from fourtuple.rates import Bucket, Table
+from fourtuple.rates.token_bucket import Bucket, Table
 
 IpAddress: TypeAlias = ipaddress.IPv4Address | ipaddress.IPv6Address
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from threading import Lock
 from fourtuple.address import network_of
 from fourtuple.engine import Channel, throttle
 from fourtuple.options import Limits
+from fourtuple.rates.throttle import AddressRate, AddressRates, address_rates, throttles
 from fourtuple.serving.admission import ip_of
-from fourtuple.throttle import AddressRate, AddressRates, address_rates, throttles
 
 
 class Throttling:

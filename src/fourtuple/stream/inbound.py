@@ -28,10 +28,10 @@ from fourtuple.errors import (
 )
 from fourtuple.events import Reason
 from fourtuple.framing import Unmapped
+from fourtuple.rates.throttle import Throttle
 from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.values import NOT_YET, Half, Path
-from fourtuple.throttle import Throttle
 
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 

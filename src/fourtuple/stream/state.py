@@ -30,13 +30,13 @@ from fourtuple.errors import UnmappedMessage
 from fourtuple.events import Reason, Statistics
 from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
+from fourtuple.rates.throttle import Throttle
 from fourtuple.stream.fields import StreamFields
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.rarely import Rarely
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.requests import Requests
 from fourtuple.stream.values import Half, Path
-from fourtuple.throttle import Throttle
 
 #: An empty inbox or outbox that takes no memory. Code that adds the first item replaces it by a list.
 NOTHING: Any = ()

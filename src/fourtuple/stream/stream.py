@@ -11,13 +11,13 @@ from fourtuple.events import Reason
 from fourtuple.framing import Decoder, Framing, decoder_of, forget_error
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
+from fourtuple.rates.throttle import Throttle
 from fourtuple.stream.deadlines import next_deadline
 from fourtuple.stream.ended import LET_GO, alone
 from fourtuple.stream.layered import Layered
 from fourtuple.stream.requests import Request, Requests
 from fourtuple.stream.state import NOTHING
 from fourtuple.stream.values import Half, Path
-from fourtuple.throttle import Throttle
 
 #: ``tap(stream, inward, octets)``.
 Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"

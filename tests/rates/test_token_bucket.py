@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.rates import SHARED_ENTRIES, Bucket, Table
+from fourtuple.rates.token_bucket import SHARED_ENTRIES, Bucket, Table
 
 
 def test_a_bucket_fills_by_the_clock_and_runs_over() -> None:

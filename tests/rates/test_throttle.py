@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourtuple.options import Limits
-from fourtuple.throttle import MOST_TURNS, AddressRate, AddressRates, Throttle, throttles
+from fourtuple.rates.throttle import MOST_TURNS, AddressRate, AddressRates, Throttle, throttles
 
 
 class Held:

@@ -20,7 +20,7 @@ from contextlib import AbstractContextManager
 from itertools import islice
 
 from fourtuple.options import Limits
-from fourtuple.rates import MAX_REMEMBERED, Bucket, Table
+from fourtuple.rates.token_bucket import MAX_REMEMBERED, Bucket, Table
 
 #: The most connections of one address that get a turn in one check: each may take a handler's time.
 MOST_TURNS = 512
