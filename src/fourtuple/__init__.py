@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import Client, connect
     from fourtuple.connection import Connection, Timer
-    from fourtuple.dialing import Dial
     from fourtuple.endpoint import Endpoint
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from fourtuple.pool import Gap
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
+    from fourtuple.serving.dialing import Dial
     from fourtuple.serving.monitors import Alarm
     from fourtuple.serving.run import run, serve_in_thread, watching
     from fourtuple.stream import Reason, Statistics
@@ -93,7 +93,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.blocking": ("BlockingConnection",),
             "fourtuple.client": ("Client", "connect"),
             "fourtuple.connection": ("Connection", "Timer"),
-            "fourtuple.dialing": ("Dial",),
+            "fourtuple.serving.dialing": ("Dial",),
             "fourtuple.endpoint": ("Endpoint",),
             "fourtuple.engine": ("Listener",),
             "fourtuple.errors": ("Fate", "FourTupleError"),

@@ -33,7 +33,6 @@ from fourtuple.options import (
     check_timeout,
     check_type,
 )
-from fourtuple.server_info import ServerInfo
 from fourtuple.service import Service
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
@@ -41,14 +40,15 @@ from fourtuple.serving.guarding import guarded
 from fourtuple.serving.lifecycle import Lifecycle, Site
 from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
+from fourtuple.serving.server_info import ServerInfo
 from fourtuple.serving.values import Broadcast, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
 if TYPE_CHECKING:
-    from fourtuple.dialing import Dial
     from fourtuple.options.changes import LimitsChanges
+    from fourtuple.serving.dialing import Dial
 
 
 class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
@@ -297,7 +297,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         on the server's loop.
         """
         self._check_thread("dial")
-        from fourtuple.dialing import Dial  # imported here: a server that only listens needs no client
+        from fourtuple.serving.dialing import Dial  # imported here: a server that only listens needs no client
 
         if not self._life.started or self.draining.is_set():
             raise ServiceError(f"dial: {self!r} does not serve")

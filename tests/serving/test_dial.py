@@ -137,7 +137,7 @@ def test_after_one_that_has_worked_the_pauses_begin_again(
     run_async: Any, readiness: str, pauses: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def main() -> None:
-        monkeypatch.setattr("fourtuple.dialing.WORKED_SECONDS", 0.0)
+        monkeypatch.setattr("fourtuple.serving.dialing.WORKED_SECONDS", 0.0)
         monkeypatch.setattr("fourtuple.backoff.WORKED_SECONDS", 0.0)
         async with serving(service_of("plain"), readiness, listen=False) as (server, _), home() as controller:
             dial = server.dial(controller.address)

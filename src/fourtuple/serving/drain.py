@@ -21,8 +21,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fourtuple import events
-from fourtuple.abandon import disown
 from fourtuple.engine import Listener
+from fourtuple.serving.abandon import disown
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.farewells import Farewells
 

@@ -12,7 +12,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, TypedDict, Unpack
 
 from fourtuple import events
-from fourtuple.abandon import BoundedExecutor, disown
 from fourtuple.address import Address
 from fourtuple.endpoint import Endpoint
 from fourtuple.engine import Engine, ReadinessChoice
@@ -20,6 +19,7 @@ from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
+from fourtuple.serving.abandon import BoundedExecutor, disown
 from fourtuple.serving.drain import ABORT_SECONDS
 from fourtuple.serving.group import Group
 from fourtuple.serving.monitors import Alarm

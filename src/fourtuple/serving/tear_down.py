@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
-from fourtuple.abandon import disown
 from fourtuple.errors import DeadlinePassed
+from fourtuple.serving.abandon import disown
 
 #: Seconds that a tear-down has after its cancellation.
 LAST_SECONDS = 1.0

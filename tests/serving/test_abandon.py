@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.abandon import BoundedExecutor, disown
+from fourtuple.serving.abandon import BoundedExecutor, disown
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_a_call_that_is_cancelled_before_its_turn_does_not_run(executor: Bounded
 def test_closing_an_executor_does_not_wait_for_calls_that_do_not_return(
     executor: BoundedExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fourtuple.abandon.EXECUTOR_SECONDS", 0.05)
+    monkeypatch.setattr("fourtuple.serving.abandon.EXECUTOR_SECONDS", 0.05)
     gate = threading.Event()
     try:
         stuck = executor.submit(gate.wait)
