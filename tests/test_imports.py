@@ -25,7 +25,7 @@ LADDER = (
     "framing rates",
     "stream",
     "tls proxy net inspector",
-    "connection.info connect_options endpoint",
+    "connection.info connect_options",
     "pool",
     "engine blocking probing care",
     "serving.values service connection",

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import Client, connect
     from fourtuple.connection import Connection, Timer
-    from fourtuple.endpoint import Endpoint
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
     from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
+    from fourtuple.options.endpoint import Endpoint
     from fourtuple.pool import Gap
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
@@ -94,7 +94,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.client": ("Client", "connect"),
             "fourtuple.connection": ("Connection", "Timer"),
             "fourtuple.serving.dialing": ("Dial",),
-            "fourtuple.endpoint": ("Endpoint",),
+            "fourtuple.options.endpoint": ("Endpoint",),
             "fourtuple.engine": ("Listener",),
             "fourtuple.errors": ("Fate", "FourTupleError"),
             "fourtuple.options": (

@@ -14,7 +14,6 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.connection import Connection
 from fourtuple.connection.server_handle import Arguments
-from fourtuple.endpoint import Endpoint, endpoint_of
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import OptionError, ServiceError
@@ -33,6 +32,7 @@ from fourtuple.options import (
     check_timeout,
     check_type,
 )
+from fourtuple.options.endpoint import Endpoint, endpoint_of
 from fourtuple.service import Service
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore

@@ -19,7 +19,7 @@ from fourtuple.options import Deadlines, Limits, Tls, nearest
 from fourtuple.supervisor.asked import Asked, label_of
 
 if TYPE_CHECKING:
-    from fourtuple.endpoint import Endpoint
+    from fourtuple.options.endpoint import Endpoint
     from fourtuple.service import Service
     from fourtuple.supervisor.worker import WorkerEnd
 
@@ -191,7 +191,7 @@ def _in_worker(service: ServiceConfiguration, end: WorkerEnd, shares: Mapping[st
 
 
 def _endpoint(places: Any, options: EndpointConfiguration | None = None, limits: Limits | None = None) -> Endpoint:
-    from fourtuple.endpoint import Endpoint  # imported here: a supervisor serves nothing, and --help neither
+    from fourtuple.options.endpoint import Endpoint  # imported here: a supervisor serves nothing, and --help neither
 
     if options is None:
         return Endpoint(places)

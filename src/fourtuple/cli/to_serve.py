@@ -18,7 +18,7 @@ from fourtuple.framing import Framing
 from fourtuple.options import Limits
 
 if TYPE_CHECKING:
-    from fourtuple.endpoint import Endpoint
+    from fourtuple.options.endpoint import Endpoint
     from fourtuple.service import Service
 
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from fourtuple import events
 from fourtuple.address import Address
-from fourtuple.endpoint import Endpoint
 from fourtuple.errors import ServiceError
 from fourtuple.observe.combine import each_of
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.running import AnyServer, Operated, control_name, counting, operating
 from fourtuple.operations.servers import Servers
 from fourtuple.options import Operations, check_callable, check_type
+from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.group import Group

@@ -13,10 +13,10 @@ from typing import Any, TypedDict, Unpack
 
 from fourtuple import events
 from fourtuple.address import Address
-from fourtuple.endpoint import Endpoint
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
+from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
 from fourtuple.serving.abandon import BoundedExecutor, disown
