@@ -22,7 +22,7 @@ import fields  # it is beside us
 
 from fourtuple import errors, events
 from fourtuple.cli.flags import shown
-from fourtuple.connect_options import Connect
+from fourtuple.client.options import Connect
 from fourtuple.errors import ConnectError
 from fourtuple.framing import Framing
 from fourtuple.framing.text import framing_class, known_words

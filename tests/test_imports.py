@@ -25,7 +25,7 @@ LADDER = (
     "framing rates",
     "stream",
     "tls proxy net inspector",
-    "connection.info connect_options",
+    "connection.info client.options",
     "pool",
     "engine blocking probing care",
     "serving.values service connection",
@@ -59,8 +59,8 @@ ONLY = {
     "care": "net.tcpinfo",
     "probing": "errors address framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address events options framing rates stream net",
-    "pool": "errors backoff address events options framing stream connect_options printable",
-    "blocking": "errors forking address events options framing stream tls proxy net connection.info connect_options "
+    "pool": "errors backoff address events options framing stream client.options printable",
+    "blocking": "errors forking address events options framing stream tls proxy net connection.info client.options "
     "pool typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates.token_bucket",

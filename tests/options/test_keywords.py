@@ -11,7 +11,7 @@ import pytest
 
 import fourtuple.blocking.client
 import fourtuple.client
-from fourtuple.connect_options import ClientOptions, Connect, ConnectOptions
+from fourtuple.client.options import ClientOptions, Connect, ConnectOptions
 from fourtuple.errors import OptionError
 from fourtuple.load import Load
 from fourtuple.options import FAMILIES, Options, Pool, Proxy, Pushes, Reconnect, Retries, Tls, changes

@@ -8,7 +8,7 @@ from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.handshake import begin_tls, finish_tls
 from fourtuple.blocking.polling import clock
-from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
+from fourtuple.client.options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net import connecting
 from fourtuple.options import Limits

@@ -21,7 +21,7 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import after, clock, earlier
 from fourtuple.blocking.pushes import PushStream
-from fourtuple.connect_options import ClientOptions, Connect
+from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
 from fourtuple.forking import holds, why

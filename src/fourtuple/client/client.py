@@ -17,8 +17,8 @@ from typing import Any, Self, Unpack
 from fourtuple.address import Address
 from fourtuple.client.link import AsyncLink, Reader
 from fourtuple.client.opening import connected
+from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.client.pushes import PushStream
-from fourtuple.connect_options import ClientOptions, Connect
 from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
 from fourtuple.engine import Channel

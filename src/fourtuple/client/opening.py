@@ -14,7 +14,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
 from fourtuple.address import Address, Name
-from fourtuple.connect_options import Connect, ConnectOptions, takes_connect_options
+from fourtuple.client.options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
 from fourtuple.connection.waking import tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel, Engine, release_engine, shared_engine

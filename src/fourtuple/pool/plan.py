@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fourtuple.address import Address
-from fourtuple.connect_options import Connect
+from fourtuple.client.options import Connect
 from fourtuple.errors import AddressError, OptionError
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing

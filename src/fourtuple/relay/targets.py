@@ -16,7 +16,7 @@ from typing import Any
 from fourtuple import events
 from fourtuple.address import Address, FourTuple
 from fourtuple.client import connect, connection_over
-from fourtuple.connect_options import Connect
+from fourtuple.client.options import Connect
 from fourtuple.connection import Connection
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Unpack, overload
 
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection
-from fourtuple.connect_options import ConnectOptions
+from fourtuple.client.options import ConnectOptions
 from fourtuple.framing import Framing
 from fourtuple.server import Server
 from fourtuple.service import Service

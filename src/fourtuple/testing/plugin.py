@@ -20,7 +20,7 @@ import pytest
 
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
-from fourtuple.connect_options import ConnectOptions
+from fourtuple.client.options import ConnectOptions
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.server import Server
