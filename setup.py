@@ -20,8 +20,7 @@ from setuptools.command.sdist import sdist
 
 #: The pieces, and the folders of their sources: a piece may have some in every room that it works in.
 SLOTS = {
-    "fourtuple.framing._split": ["framing/_split"],
-    "fourtuple._turn": ["_turn", "stream/_fields", "engine/_turn", "serving/_accept"],
+    "fourtuple._fast_path": ["_fast_path", "framing/_split", "stream/_fields", "engine/_turn", "serving/_accept"],
     "fourtuple.signals._signals": ["signals/_signals"],
 }
 #: timer_create(2) was in a library of its own before glibc 2.34.
@@ -56,8 +55,7 @@ def extensions(choice: str) -> list[Extension]:
             name,
             [source.as_posix() for source in files],
             include_dirs=[INCLUDES],
-            # An edit of what a source includes builds it again, and belongs to the source distribution. The turn
-            # includes what the splitters show it.
+            # An edit of what a source includes builds it again, and belongs to the source distribution.
             depends=sorted(header.as_posix() for header in Path(INCLUDES).rglob("*.h")),
             extra_compile_args=FLAGS,
             libraries=LIBRARIES.get(name, []),

@@ -56,7 +56,7 @@ def handler_ns() -> int:
 
 def implementation() -> str:
     """The compiled modules that are installed."""
-    pieces = [name for name in ("fourtuple.framing._split", "fourtuple._turn") if find_spec(name)]
+    pieces = [name for name in ("fourtuple._fast_path",) if find_spec(name)]
     return f"with {', '.join(pieces)}" if pieces else "pure Python (no C)"
 
 

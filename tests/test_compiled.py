@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fourtuple import Server, compiled, fast_path
-from fourtuple.framing.splitting import STAMP
+from fourtuple.fast_path import STAMP
 
 SHOW = """
 import sys, types
@@ -22,7 +22,7 @@ assert decoder.feed(b"abc") == [b"ab"]
 from fourtuple.cli.speed import parts
 print(type(decoder).__module__, parts(), sep="|")
 """
-STALE = "sys.modules['fourtuple.framing._split'] = types.SimpleNamespace(STAMP=-1)"
+STALE = "sys.modules['fourtuple._fast_path'] = types.SimpleNamespace(STAMP=-1)"
 
 
 def run(choice: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -62,7 +62,7 @@ def test_where_it_is_built_c_splits() -> None:
     if compiled.ASKED["splitting"]:
         pytest.skip(f"the C for splitting {compiled.ASKED['splitting']}")
     module, speed = run("auto").stdout.strip().split("|")
-    assert module == "fourtuple.framing._split"
+    assert module == "fourtuple._fast_path"
     assert speed.startswith("C for: splitting")
 
 
@@ -124,7 +124,7 @@ def test_the_bases_in_c_have_the_fields_of_their_twins() -> None:
 
 STALE_TURN = """
 import sys, types
-sys.modules["fourtuple._turn"] = types.SimpleNamespace(STAMP=-1)
+sys.modules["fourtuple._fast_path"] = types.SimpleNamespace(STAMP=-1)
 import fourtuple, fourtuple.stream.fields
 assert fourtuple.fast_path.turn is None
 assert fourtuple.stream.Stream.__mro__[-2] is fourtuple.fast_path.TWINS["StreamFields"]
@@ -150,7 +150,7 @@ def test_a_class_of_another_base_is_refused() -> None:
     class Stream:
         """Has no fields."""
 
-    with pytest.raises(TypeError, match=r"Stream is .*, which is no subclass of fourtuple\._turn\.StreamFields"):
+    with pytest.raises(TypeError, match=r"Stream is .*, which is no subclass of fourtuple\._fast_path\.StreamFields"):
         fast_path.turn.know(Stream=Stream)
     with pytest.raises(TypeError, match="know\\(\\) asks for no 'Unknown'"):
         fast_path.turn.know(Unknown=Stream)

@@ -76,7 +76,7 @@ C_MAY_INCLUDE = {
     "stream": "fields.h stream",
     "engine": "compiled.h fields.h framing/_split/api.h stream engine",
     "serving": "engine serving",
-    "_turn": "compiled.h engine serving",
+    "_fast_path": "compiled.h framing/_split/api.h engine serving",
 }
 # What it may ask of Python by name, in know(). The engine knows those who consume a stream as what they are to it: one
 # that replies by a plain function, one that resumes a task.

@@ -15,13 +15,11 @@
 /* An entry of a method table for a function of more than two parameters. */
 #define FT_FAST(function) ((PyCFunction)(void (*)(void))(function))
 
-/* Which interpreters may import a module; see Py_mod_multiple_interpreters. */
+/* Static variables belong to one interpreter: any except the main one has no module. */
 #if PY_VERSION_HEX >= 0x030C0000
 #define FT_MAIN_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#define FT_ANY_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
 #else
 #define FT_MAIN_INTERPRETER
-#define FT_ANY_INTERPRETER
 #endif
 /* A connection belongs to its thread, and nothing here takes a lock: a free-threaded build has to enable the GIL. */
 #if PY_VERSION_HEX >= 0x030D0000
@@ -30,17 +28,20 @@
 #define FT_NEEDS_GIL
 #endif
 
-/* The module `name` with the functions of methods[]; start(module) initializes it. More members of its definition may
- * follow. */
-#define FT_MODULE(name, interpreters, start, ...)                                                                      \
+/* The module `name` with the functions of methods[]. `started` initializes it: an expression with `module`, false with
+ * an exception. `stamp`: see compiled.py; it is raised when the interface to its Python neighbours changes. */
+#define FT_MODULE(name, stamp, doc, started)                                                                           \
+    static int module_exec(PyObject *module)                                                                           \
+    {                                                                                                                  \
+        return !ft_check_main_interpreter() && (started) ? PyModule_AddIntConstant(module, "STAMP", stamp) : -1;       \
+    }                                                                                                                  \
     static PyModuleDef_Slot module_slots[] = {                                                                         \
-        {Py_mod_exec, (void *)(start)}, interpreters FT_NEEDS_GIL{0, NULL},                                            \
+        {Py_mod_exec, module_exec}, FT_MAIN_INTERPRETER FT_NEEDS_GIL{0, NULL},                                         \
     };                                                                                                                 \
     static struct PyModuleDef module_definition = {                                                                    \
-        PyModuleDef_HEAD_INIT, .m_name = #name, .m_methods = methods, .m_slots = module_slots, __VA_ARGS__};           \
+        PyModuleDef_HEAD_INIT, .m_name = #name, .m_doc = doc, .m_methods = methods, .m_slots = module_slots};          \
     PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
 
-/* Static variables belong to one interpreter: -1 with an exception in any interpreter except the main one. */
 static inline int ft_check_main_interpreter(void)
 {
     if (PyInterpreterState_Get() == PyInterpreterState_Main())

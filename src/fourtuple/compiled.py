@@ -16,8 +16,8 @@ from types import ModuleType
 
 #: The C modules, by what they do.
 PIECES = {
-    "splitting": "fourtuple.framing._split",
-    "turn": "fourtuple._turn",
+    "splitting": "fourtuple._fast_path",
+    "turn": "fourtuple._fast_path",
     "signals": "fourtuple.signals._signals",
 }
 CHOICES = ("auto", "require", "off")

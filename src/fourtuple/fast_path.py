@@ -1,5 +1,7 @@
 """The fast path in C, if it is installed: see ``engine/_turn/turn.h`` and, for what it does, ``engine/channel.py``.
 
+Its module, ``_fast_path``, also has the splitters (``framing/_split/``), which ``framing/splitting.py`` uses.
+
 The C is called first. Python does what the C declines, and what leaves the fast path.
 
 The C works on the fields of its own base types. A class that it knows derives from one of them, and has its other
@@ -15,8 +17,10 @@ from fourtuple.compiled import compiled
 
 T = TypeVar("T")
 
+#: The number of the interface between the C and its neighbours in Python, as in ``_fast_path/module.c``.
+STAMP = 35
 #: The C module, or ``None``. The classes on which it works register themselves with it.
-turn: ModuleType | None = compiled("turn", 34)
+turn: ModuleType | None = compiled("turn", STAMP)
 #: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 

@@ -91,7 +91,7 @@ static inline int ft_add_type(PyObject *module, PyTypeObject **type, PyType_Spec
         __VA_ARGS__, {0, NULL},                                                                                        \
     };                                                                                                                 \
     static PyType_Spec Type##_spec = {                                                                                 \
-        .name = "fourtuple._turn." #Type,                                                                              \
+        .name = "fourtuple._fast_path." #Type,                                                                              \
         .basicsize = sizeof(Type),                                                                                     \
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | (more_flags),                                               \
         .slots = Type##_slots,                                                                                         \

@@ -378,8 +378,5 @@ class DoomedChannel(Channel):
 
 
 if fast_path.turn is not None:
-    # The turn calls the splitters in C directly, and looks for them in know(): they must be loaded before.
-    import fourtuple.framing.splitting  # noqa: F401
-
     fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
     fast_path.turn.know(PLAIN=Path.PLAIN, LAYERED=Path.LAYERED, SPECIAL=Path.SPECIAL)

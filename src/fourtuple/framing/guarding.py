@@ -12,7 +12,7 @@ from fourtuple.typevars import In, In_co
 
 Kind = TypeVar("Kind")
 
-_OURS = "fourtuple.framing."
+_OURS = ("fourtuple.framing.", "fourtuple._fast_path")
 
 
 def decoder_of(framing: Framing[In, Any]) -> Decoder[In | Unmapped]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.compiled import compiled
+from fourtuple.fast_path import STAMP
 from fourtuple.framing.base import Decoder, Framing
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.unmapped import Unmapped
@@ -20,10 +21,8 @@ from fourtuple.typevars import In_co, Out_contra
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from fourtuple.framing._split import Splitter
+    from fourtuple._fast_path import Splitter
 
-#: The version of the interface between this file and ``_split/module.c``.
-STAMP = 8
 #: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
 IN_C: ModuleType | None = compiled("splitting", STAMP)
 #: Larger bounds are left to Python, whose integers are unbounded.

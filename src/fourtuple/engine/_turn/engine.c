@@ -9,21 +9,10 @@ FT_BASE(ConnectionFields, CONNECTION_FIELDS, {Py_tp_doc, "The fields of a connec
 
 struct turn_known turn_known;
 struct turn_str str;
-const SplitApi *split;
 PyObject *turn_no_octets, *turn_zero;
 
 #define KNOWN(name, base) {#name, &turn_known.name, base},
 const Known turn_known_names[] = {TURN_KNOWN(KNOWN){NULL, NULL, NULL}};
-
-/* Called only after the framings are imported, which decide which build of the splitters runs. */
-static void find_split(void)
-{
-    split = PyCapsule_Import(SPLIT_API, 0);
-    if (!split)
-        PyErr_Clear(); /* not built: the decoders in Python are used */
-    else if (split->stamp != SPLIT_API_STAMP)
-        split = NULL;
-}
 
 int turn_take_known(const Known *known, PyObject *name, PyObject *value)
 {
@@ -36,8 +25,6 @@ int turn_take_known(const Known *known, PyObject *name, PyObject *value)
         return -1;
     }
     Py_XSETREF(*known->place, Py_NewRef(value));
-    if (known->place == &turn_known.Stream)
-        find_split();
     return 1;
 }
 

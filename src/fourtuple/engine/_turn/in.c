@@ -42,7 +42,7 @@ int turn_know_limits(PyObject *limits)
 static Py_ssize_t held(PyObject *decoder)
 {
     if (splits(decoder))
-        return split->buffered(decoder);
+        return split_buffered(decoder);
     PyObject *buffered = PyObject_GetAttr(decoder, str.buffered);
     Py_ssize_t size = buffered ? PyLong_AsSsize_t(buffered) : -1;
     Py_XDECREF(buffered);
@@ -88,19 +88,19 @@ static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
         PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
         return PyObject_VectorcallMethod(str.feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
-    return later && split->hold(decoder, octets) ? NULL : split->feed(decoder, octets, known_limits.max_batch);
+    return later && split_hold(decoder, octets) ? NULL : split_feed(decoder, octets, known_limits.max_batch);
 }
 
 ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages)
 {
     PyObject *decoder = IN(stream)->decoder; /* the caller holds it */
     bool layered = STREAM(stream)->layer != Py_None;
-    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) && !layered ? split->lacks(decoder) : 0;
+    Py_ssize_t most = known_limits.read_size, lacks = splits(decoder) && !layered ? split_lacks(decoder) : 0;
     if (lacks > 0)
         most = much_at_once(fd, lacks);
     else if (!spare && !(spare = PyBytes_FromStringAndSize(NULL, most)))
         return -1;
-    char *where = lacks > 0 ? split->place(decoder, most) : PyBytes_AS_STRING(spare);
+    char *where = lacks > 0 ? split_place(decoder, most) : PyBytes_AS_STRING(spare);
     if (!where)
         return -1;
     ssize_t count = recv(fd, where, most, MSG_DONTWAIT);
@@ -120,7 +120,7 @@ ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject 
     }
     ft_put(&STREAM(stream)->last_activity, Py_NewRef(now));
     if (!ft_add(&IN(stream)->octets_in, count))
-        *messages = lacks > 0 ? split->arrived(decoder, count) : feed(decoder, octets, later);
+        *messages = lacks > 0 ? split_arrived(decoder, count) : feed(decoder, octets, later);
     Py_XDECREF(octets);
     return count;
 }

@@ -14,10 +14,10 @@ static void know_framing(PyObject *framing)
 {
     if (known_framing.framing == framing)
         return;
-    PyObject *splitter = split ? PyObject_GetAttr(framing, str._encoder) : NULL;
+    PyObject *splitter = PyObject_GetAttr(framing, str._encoder);
     if (!splitter)
         PyErr_Clear(); /* this framing has no splitter */
-    else if (!Py_IS_TYPE(splitter, split->splitter))
+    else if (!Py_IS_TYPE(splitter, splitter_type))
         Py_CLEAR(splitter);
     PyObject *ends = PyObject_GetAttr(framing, str.ends_stream);
     if (!ends)
@@ -44,7 +44,7 @@ static inline bool ends_stream(PyObject *framing)
 static PyObject *encode(PyObject *framing, PyObject *replies)
 {
     PyObject *splitter = turn_encoder_of(framing);
-    PyObject *octets = splitter ? split->encode_many(splitter, replies) : Py_NewRef(Py_None);
+    PyObject *octets = splitter ? split_encode_many(splitter, replies) : Py_NewRef(Py_None);
     if (octets != Py_None)
         return octets;
     Py_DECREF(octets);
@@ -54,7 +54,7 @@ static PyObject *encode(PyObject *framing, PyObject *replies)
 PyObject *turn_encode_one(PyObject *framing, PyObject *message)
 {
     PyObject *splitter = turn_encoder_of(framing);
-    PyObject *octets = splitter ? split->encode_one(splitter, message) : NULL;
+    PyObject *octets = splitter ? split_encode_one(splitter, message) : NULL;
     if (octets == Py_None)
         Py_CLEAR(octets);
     return octets;

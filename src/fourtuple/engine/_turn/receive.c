@@ -71,7 +71,7 @@ static inline enum held held(PyObject *stream)
     Py_ssize_t count = PyList_GET_SIZE(inbox);
     if (count)
         return is_a(PyList_GET_ITEM(inbox, count - 1), turn_known.Unmapped) ? PERHAPS : A_MESSAGE;
-    return STREAM(stream)->path != turn_known.SPECIAL && splits(decoder) && !split->buffered(decoder) ? NOTHING : PERHAPS;
+    return STREAM(stream)->path != turn_known.SPECIAL && splits(decoder) && !split_buffered(decoder) ? NOTHING : PERHAPS;
 }
 
 /* Take the next message, as list.pop() does; after the last one, the channel may have to watch for reads again. */
@@ -107,7 +107,7 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
     if (holds == A_MESSAGE)
         return take_message(channel, stream, result);
     if (holds == NOTHING) {
-        if (split->settle(IN(stream)->decoder) < 0)
+        if (split_settle(IN(stream)->decoder) < 0)
             return PYGEN_ERROR;
     }
     else {

@@ -27,14 +27,6 @@ static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t co
     return status;
 }
 
-static inline void give_back(PyObject *message)
-{
-    if (split)
-        pool_give(split->pool, message);
-    else
-        Py_DECREF(message);
-}
-
 /* Pull the next reply of a generator, or its end, which is None. */
 static PyObject *pull(Steps *steps)
 {
@@ -42,7 +34,7 @@ static PyObject *pull(Steps *steps)
     PySendResult got = PyIter_Send(steps->begun, Py_None, &reply);
     if (got != PYGEN_NEXT) {
         Py_CLEAR(steps->begun);
-        give_back(steps->message);
+        pool_give(steps->message);
         steps->message = NULL;
     }
     if (got == PYGEN_RETURN)
@@ -64,7 +56,7 @@ static PyObject *handled(PyObject *handle, vectorcallfunc call, PyObject *messag
     }
     PyObject *answer = steps ? turn_step(steps, message)
                              : call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    give_back(message);
+    pool_give(message);
     return answer;
 }
 
@@ -179,7 +171,7 @@ static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObje
 static inline bool holds_more(PyObject *stream)
 {
     PyObject *decoder = IN(stream)->decoder;
-    return splits(decoder) ? split->failed(decoder) : IN(stream)->message_since != Py_None;
+    return splits(decoder) ? split_failed(decoder) : IN(stream)->message_since != Py_None;
 }
 
 int turn_handler_failed(PyObject *channel, PyObject *runner)
@@ -197,7 +189,7 @@ static int carry_on(PyObject *stream, PyObject *runner, bool full)
 static int end_batch(PyObject *stream, PyObject *runner, PyObject *decoder, bool again, bool *to_send)
 {
     if (IN(stream)->decoder == decoder &&
-        (splits(decoder) ? split->settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
+        (splits(decoder) ? split_settle(decoder) : ft_done(ft_call0(decoder, str.settle))) < 0)
         return -1;
     int status = turn_encode_early(stream);
     /* For thousands of idle connections, an empty list each takes much memory. */
@@ -228,7 +220,7 @@ static void drop_batch(PyObject *messages)
 {
     if (Py_REFCNT(messages) == 1) {
         for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
-            give_back(PyList_GET_ITEM(messages, i));
+            pool_give(PyList_GET_ITEM(messages, i));
         Py_SET_SIZE(messages, 0);
     }
     Py_DECREF(messages);

@@ -116,7 +116,7 @@ static int consume(Due *due, PyObject *now)
         return due->uncut && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call1(channel, str.on_ready, turn_zero));
     if (due->uncut) {
         PyObject *decoder = Py_NewRef(IN(stream)->decoder);
-        PyObject *messages = split->feed(decoder, turn_no_octets, known_limits.max_batch);
+        PyObject *messages = split_feed(decoder, turn_no_octets, known_limits.max_batch);
         int status = take_messages(channel, stream, decoder, messages, now);
         Py_DECREF(decoder);
         if (status != DUE)

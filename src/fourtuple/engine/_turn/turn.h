@@ -122,7 +122,6 @@ extern struct turn_str {
     TURN_NAMES(FT_NAME)
 } str;
 
-extern const SplitApi *split; /* the splitters in C; NULL if they are not built */
 extern PyObject *turn_no_octets, *turn_zero; /* b"", 0 */
 
 int turn_start(PyObject *module);
@@ -171,7 +170,7 @@ static inline bool is_written(PyObject *stream)
 /* Whether the decoder is implemented in C, so that it can be called without going through Python. */
 static inline bool splits(PyObject *decoder)
 {
-    return split && Py_IS_TYPE(decoder, split->decoder);
+    return Py_IS_TYPE(decoder, split_decoder_type);
 }
 
 static inline bool replies_plainly(PyObject *consumer)

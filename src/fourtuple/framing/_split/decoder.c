@@ -4,7 +4,7 @@
 
 PyObject *split_new_decoder(Splitter *s, PyObject *Py_UNUSED(none))
 {
-    Decoder *d = PyObject_New(Decoder, s->makes);
+    Decoder *d = PyObject_New(Decoder, split_decoder_type);
     if (d == NULL)
         return NULL;
     /* all fields from `splitter` on begin as 0 or NULL */
@@ -85,10 +85,12 @@ static PyObject *list_of(Batch *batch, bool keep)
     return list;
 }
 
-PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit)
+PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
 {
+    Decoder *d = (Decoder *)decoder;
     Splitter *s = d->splitter;
     Py_ssize_t size = PyBytes_GET_SIZE(data);
+    limit = Py_MIN(limit, INT32_MAX); /* `given` must be able to count to it */
     end_batch(d);
     if (d->left || d->reference != NULL)
         return refer(d, false, d->left ? s->nothing : data, limit);
@@ -133,16 +135,59 @@ Py_ssize_t split_buffered(PyObject *decoder)
     return size;
 }
 
+/* --- for the turn ------------------------------------------------------------------------------------------------- */
+
+bool split_failed(PyObject *decoder)
+{
+    return ((Decoder *)decoder)->left || ((Decoder *)decoder)->reference != NULL;
+}
+
+int split_hold(PyObject *decoder, PyObject *octets)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (split_failed(decoder) || d->gathering || split_head_of_large(d) >= 0)
+        return 0;
+    end_batch(d);
+    return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
+}
+
+Py_ssize_t split_lacks(PyObject *decoder)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (split_failed(decoder))
+        return 0;
+    if (d->gathering)
+        return gathered_size(d) - d->end;
+    return split_head_of_large(d) < 0 ? 0 : d->need - held(d);
+}
+
+char *split_place(PyObject *decoder, Py_ssize_t size)
+{
+    Decoder *d = (Decoder *)decoder;
+    if (!d->gathering && split_begin_gathering(d, split_head_of_large(d), size) < 0)
+        return NULL;
+    if (split_reserve(d, size, gathered_size(d)) < 0)
+        return NULL;
+    return PyBytes_AS_STRING(d->buf) + d->end;
+}
+
+PyObject *split_arrived(PyObject *decoder, Py_ssize_t count)
+{
+    Decoder *d = (Decoder *)decoder;
+    d->end += count;
+    return split_feed(decoder, d->splitter->nothing, 1);
+}
+
 /* --- the methods of a decoder ------------------------------------------------------------------------------------- */
 
-static PyObject *decoder_feed(Decoder *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *decoder_feed(PyObject *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
 {
-    Py_ssize_t limit = INT32_MAX, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+    Py_ssize_t limit = PY_SSIZE_T_MAX, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
     if (count < 1 || count + named > 2 ||
         (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "limit") != 0))
         return PyErr_Format(PyExc_TypeError, "feed() takes data and, if need be, limit");
     if (count + named == 2 && args[1] != Py_None)
-        limit = Py_MIN(PyNumber_AsSsize_t(args[1], NULL), INT32_MAX); /* `given` must be able to count to it */
+        limit = PyNumber_AsSsize_t(args[1], NULL);
     PyObject *data = limit == -1 && PyErr_Occurred() ? NULL : PyBytes_FromObject(args[0]);
     PyObject *messages = data == NULL ? NULL : split_feed(d, data, limit);
     Py_XDECREF(data);
@@ -153,7 +198,7 @@ static PyObject *decoder_finish(Decoder *d, PyObject *Py_UNUSED(none))
 {
     if (own(d) || d->reference != NULL)
         return refer(d, false, NULL, 0);
-    return split_feed(d, d->splitter->nothing, 0);
+    return split_feed((PyObject *)d, d->splitter->nothing, 0);
 }
 
 static PyObject *decoder_take(Decoder *d, PyObject *arguments, PyObject *named)
@@ -245,7 +290,7 @@ static PyType_Slot decoder_slots[] = {
 };
 
 PyType_Spec split_decoder_spec = {
-    .name = "fourtuple.framing._split.Decoder",
+    .name = "fourtuple._fast_path.Decoder",
     .basicsize = sizeof(Decoder),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .slots = decoder_slots,

@@ -9,11 +9,10 @@
 #define POOLED 128       /* messages; with their object headers at most 40 KiB */
 #define POOLED_SIZE 256  /* octets; for larger messages, allocation is the smaller part of the cost */
 
-/* One for each interpreter, as the GIL. */
-typedef struct {
+extern struct pool {
     int count;
     PyObject *latest[POOLED_SIZE + 1]; /* by size; each is the head of a linked list */
-} Pool;
+} split_pool;
 
 /* A message in the pool keeps the link to the next one in place of its hash, which its next octets change anyway. The
  * field is deprecated only for reading the hash. */
@@ -27,22 +26,22 @@ static inline void set_hash(PyObject *message, Py_hash_t hash) { ((PyBytesObject
 #pragma GCC diagnostic pop
 
 /* A message of `size` octets that may be written; NULL if there is none. */
-static inline PyObject *pool_take(Pool *pool, Py_ssize_t size)
+static inline PyObject *pool_take(Py_ssize_t size)
 {
-    if (size > POOLED_SIZE || pool->latest[size] == NULL)
+    if (size > POOLED_SIZE || split_pool.latest[size] == NULL)
         return NULL;
-    PyObject *message = pool->latest[size];
-    pool->latest[size] = pool_before(message);
-    pool->count--;
+    PyObject *message = split_pool.latest[size];
+    split_pool.latest[size] = pool_before(message);
+    split_pool.count--;
     set_hash(message, -1); /* not known yet */
     return message;
 }
 
 /* Empty the pool, so that messages of sizes no longer in use do not occupy it for ever. */
-static void pool_empty(Pool *pool)
+static inline void pool_empty(void)
 {
     for (Py_ssize_t size = 0; size <= POOLED_SIZE; size++)
-        for (PyObject *message; (message = pool_take(pool, size)) != NULL;)
+        for (PyObject *message; (message = pool_take(size)) != NULL;)
             Py_DECREF(message);
 }
 
@@ -60,18 +59,18 @@ static inline int pool_fits(PyObject *message)
 }
 
 /* Drop the reference to a delivered message; keep the message in the pool if it fits. */
-static inline void pool_give(Pool *pool, PyObject *message)
+static inline void pool_give(PyObject *message)
 {
     if (!pool_fits(message)) {
         Py_DECREF(message);
         return;
     }
-    if (pool->count == POOLED)
-        pool_empty(pool);
+    if (split_pool.count == POOLED)
+        pool_empty();
     Py_ssize_t size = PyBytes_GET_SIZE(message);
-    set_hash(message, (Py_hash_t)pool->latest[size]);
-    pool->latest[size] = message;
-    pool->count++;
+    set_hash(message, (Py_hash_t)split_pool.latest[size]);
+    split_pool.latest[size] = message;
+    split_pool.count++;
 }
 
 #endif

@@ -11,8 +11,8 @@
  *     resp.c       RESP, whose messages are trees
  *     decoder.c    the decoder
  *     encode.c     the encoder, for several messages at once
- *     module.c     the module, and the splitter: the options of a framing
- *     api.c        the functions of api.h, for the turn in C
+ *     splitter.c   the splitter: the options of a framing
+ *     api.h        what C in other rooms may call
  *
  * The decoder's state, and the window: the octets that it holds.
  *
@@ -84,9 +84,7 @@ typedef enum {
 typedef struct {
     PyObject_HEAD
     SPLITTER_OBJECTS(OBJECT_FIELD)
-    PyTypeObject *makes; /* the type of its decoders */
     SPLITTER_NUMBERS(NUMBER_FIELD)
-    Pool *pool;                       /* the messages to reuse, shared by all decoders of the interpreter */
     Step (*step)(Decoder *, Batch *); /* NULL for RESP */
     Py_ssize_t least;                 /* the fewest octets with which a step can begin */
     Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message */
@@ -156,7 +154,7 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     if (to - from == PyBytes_GET_SIZE(d->buf) && !d->ours && PyBytes_CheckExact(d->buf))
         return Py_NewRef(d->buf);
     COPIED(to - from);
-    PyObject *again = pool_take(d->splitter->pool, to - from);
+    PyObject *again = pool_take(to - from);
     if (again == NULL)
         return PyBytes_FromStringAndSize(octets_at(d, from), to - from);
     copy_octets(PyBytes_AS_STRING(again), octets_at(d, from), to - from);
@@ -236,16 +234,6 @@ PyObject *split_position(Decoder *d);
 
 extern PyType_Spec split_decoder_spec;
 PyObject *split_new_decoder(Splitter *s, PyObject *none);
-/* The number of octets that are not decoded yet; -1 with an exception. */
-Py_ssize_t split_buffered(PyObject *decoder);
-PyObject *split_feed(Decoder *d, PyObject *data, Py_ssize_t limit);
-int split_settle(PyObject *decoder);
-
-/* --- encode.c, api.c ---------------------------------------------------------------------------------------------- */
-
-PyObject *split_encode_one(PyObject *splitter, PyObject *message);
-PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
-extern const SplitApi split_api;
 
 /* Add the octets of one read to the window. */
 static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)

@@ -1,8 +1,17 @@
 /* The window: the octets that a decoder holds, and how they move. */
 #include "framing/_split/split.h"
 
+struct pool split_pool;
+
 #ifdef FOURTUPLE_COUNT
 long long split_searched, split_copied;
+
+PyObject *split_work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
+{
+    PyObject *both = Py_BuildValue("LL", split_searched, split_copied);
+    split_searched = split_copied = 0;
+    return both;
+}
 #endif
 
 void split_drop_window(Decoder *d)

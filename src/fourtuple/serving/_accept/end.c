@@ -22,7 +22,7 @@ static bool ends_usually(PyObject *channel, PyObject *stream, PyObject *runner)
     return is_a(template, accept_known.ConnectionTemplate) && TEMPLATE(template)->draining == Py_False &&
            TEMPLATE(template)->runner != Py_None && replies(runner) && CONSUMER(runner)->_connection == Py_None &&
            PyLong_CheckExact(CHANNEL(channel)->_socket) && STREAM(stream)->_rare == Py_None && splits(decoder) &&
-           !split->buffered(decoder) && !is_told(runner);
+           !split_buffered(decoder) && !is_told(runner);
 }
 
 /* Unregister the descriptor; it is closed at the end of the turn. */

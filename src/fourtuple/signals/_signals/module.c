@@ -21,8 +21,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#define STAMP 4 /* see compiled.py: raised when the interface between this file and its Python neighbours changes */
-
 #define LAST 3    /* this signal ends the process */
 #define LONGEST 512
 
@@ -292,11 +290,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static int start(PyObject *module)
-{
-    /* Signals belong to the process, and Python's handlers to the main interpreter. */
-    return ft_check_main_interpreter() < 0 ? -1 : PyModule_AddIntConstant(module, "STAMP", STAMP);
-}
-
-FT_MODULE(_signals, FT_MAIN_INTERPRETER, start,
-          .m_doc = "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.")
+/* Signals belong to the process, and Python's handlers to the main interpreter. */
+FT_MODULE(_signals, 4, "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.", true)

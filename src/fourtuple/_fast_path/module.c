@@ -1,5 +1,7 @@
-/* The module of the turn: the base types of a connection's classes, and the C that accepts, serves and ends it.
+/* The module of the fast path: the splitters, the base types of a connection's classes, and the C that accepts, serves
+ * and ends it.
  *
+ *     framing/_split/   octets to messages, messages to octets
  *     stream/_fields/   the fields of a stream
  *     engine/_turn/     the turn, and its base types
  *     serving/_accept/  the beginning and end of connections on the fast path
@@ -8,9 +10,8 @@
  */
 #include "compiled.h"
 #include "engine/_turn/turn.h"
+#include "framing/_split/api.h"
 #include "serving/_accept/accept.h"
-
-#define STAMP 34 /* see compiled.py: raised when the interface between this module and its Python neighbours changes */
 
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
@@ -43,15 +44,11 @@ static PyMethodDef methods[] = {
     {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
     {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},
     {"serve_many", turn_serve_many, METH_VARARGS, NULL},
+#ifdef FOURTUPLE_COUNT
+    {"work", split_work, METH_NOARGS, NULL},
+#endif
     {NULL, NULL, 0, NULL},
 };
 
-static int start(PyObject *module)
-{
-    /* The registered classes are kept in static variables, so they must be those of one interpreter. */
-    if (ft_check_main_interpreter() < 0 || turn_start(module) < 0 || accept_start(module) < 0)
-        return -1;
-    return PyModule_AddIntConstant(module, "STAMP", STAMP);
-}
-
-FT_MODULE(_turn, FT_MAIN_INTERPRETER, start, .m_doc = "The usual turn of a connection, in C.")
+FT_MODULE(_fast_path, 35, "The usual turn of a connection, and the splitters, in C.",
+          !split_start(module) && !turn_start(module) && !accept_start(module))

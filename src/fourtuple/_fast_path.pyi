@@ -1,4 +1,4 @@
-"""The splitters in C. :mod:`fourtuple.framing.splitting` is who uses them."""
+"""The splitters in C, which :mod:`fourtuple.framing.splitting` uses. The rest of the module is no one's to type."""
 
 from typing import Any, final
 
