@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from fourtuple import Server, compiled, fast_path
-from fourtuple.fast_path import STAMP
 
 SHOW = """
 import sys, types
@@ -45,7 +44,7 @@ def test_fourtuple_c_off_splits_in_python() -> None:
 def test_a_stale_build_is_refused() -> None:
     module, speed = run("auto", STALE).stdout.strip().split("|")
     assert module == "fourtuple.framing.fixed"
-    assert f"splitting is stale (interface -1, this is {STAMP})" in speed
+    assert f"splitting is stale (interface -1, this is {compiled.PIECES['splitting'][1]})" in speed
     done = run("require", STALE)
     assert done.returncode == 1
     assert "FOURTUPLE_C=require, and the C for splitting is stale" in done.stderr
@@ -185,7 +184,7 @@ asyncio.run(main())
 
 
 @pytest.mark.skipif(
-    fast_path.turn is None or compiled.compiled("splitting", STAMP) is None, reason="the C is not built, or off"
+    fast_path.turn is None or compiled.compiled("splitting") is None, reason="the C is not built, or off"
 )
 def test_a_program_that_imports_no_framing_itself_has_the_whole_fast_path() -> None:
     """The turn finds the splitters, though no framing was asked for when it was loaded: no end is left to Python."""

@@ -14,12 +14,11 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-#: The C modules, by what they do.
-PIECES = {
-    "splitting": "fourtuple._fast_path",
-    "turn": "fourtuple._fast_path",
-    "signals": "fourtuple.signals._signals",
-}
+_FAST_PATH = ("fourtuple._fast_path", 35)
+#: The C modules, by what they do, and their stamps: the numbers of the interfaces between C and Python. A build with
+#: another number is stale (an editable installation whose C was not built again) and is not used: its assumptions about
+#: our objects may be wrong.
+PIECES = {"splitting": _FAST_PATH, "turn": _FAST_PATH, "signals": ("fourtuple.signals._signals", 4)}
 CHOICES = ("auto", "require", "off")
 #: Whether the interpreter's lock is off. Looked at once, so that all modules are treated alike: an import of another
 #: package may switch the lock on later.
@@ -40,16 +39,13 @@ def chosen() -> str:
     return choice
 
 
-def compiled(what: str, stamp: int) -> ModuleType | None:
+def compiled(what: str) -> ModuleType | None:
     """Return the C module for ``what``; ``None`` if Python does its work.
-
-    ``stamp`` is the number of the interface between C and Python. A build with another number is stale (an editable
-    installation whose C was not built again) and is not used: its assumptions about our objects may be wrong.
 
     Raises MissingC if ``FOURTUPLE_C=require`` and there is none, and ImportError for an invalid value.
     """
     choice = chosen()
-    found, why_not = _find(what, stamp, choice)
+    found, why_not = _find(what, choice)
     ASKED[what] = why_not
     if found is None and choice == "require":
         remedy = "switch the lock on with PYTHON_GIL=1" if LOCK_IS_OFF else "install fourtuple again to build it"
@@ -57,13 +53,14 @@ def compiled(what: str, stamp: int) -> ModuleType | None:
     return found
 
 
-def _find(what: str, stamp: int, choice: str) -> tuple[ModuleType | None, str]:
+def _find(what: str, choice: str) -> tuple[ModuleType | None, str]:
     if choice == "off":
         return None, "is switched off by FOURTUPLE_C=off"
     if LOCK_IS_OFF:
         return None, "is not loaded (it needs the interpreter's lock, the GIL, which is off)"
+    name, stamp = PIECES[what]
     try:
-        module = import_module(PIECES[what])
+        module = import_module(name)
     except ImportError as error:
         return None, f"is not there ({error})"
     if not hasattr(module, "STAMP") and hasattr(module, "__path__"):

@@ -17,10 +17,8 @@ from fourtuple.compiled import compiled
 
 T = TypeVar("T")
 
-#: The number of the interface between the C and its neighbours in Python, as in ``_fast_path/module.c``.
-STAMP = 35
 #: The C module, or ``None``. The classes on which it works register themselves with it.
-turn: ModuleType | None = compiled("turn", STAMP)
+turn: ModuleType | None = compiled("turn")
 #: The Python twins, whether or not the C is used.
 TWINS: dict[str, type] = {}
 

@@ -12,7 +12,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.compiled import compiled
-from fourtuple.fast_path import STAMP
 from fourtuple.framing.base import Decoder, Framing
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.unmapped import Unmapped
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from fourtuple._fast_path import Splitter
 
 #: The module that splits in C; ``None`` if Python does it. A framing reads it once, at its first decoder.
-IN_C: ModuleType | None = compiled("splitting", STAMP)
+IN_C: ModuleType | None = compiled("splitting")
 #: Larger bounds are left to Python, whose integers are unbounded.
 LARGEST = 1 << 48
 

@@ -7,4 +7,4 @@ from types import ModuleType
 from fourtuple.compiled import compiled
 
 #: The C module, or ``None``.
-native: ModuleType | None = compiled("signals", 4)
+native: ModuleType | None = compiled("signals")
