@@ -30,7 +30,7 @@ def test_version_tells_python_loop_and_readiness(run: Run) -> None:
 MISSING = """
 import sys
 from fourtuple import compiled
-compiled.PIECES["turn"] = "fourtuple._not_built"
+compiled.PIECES["turn"] = ("fourtuple._not_built", 0)
 from fourtuple.cli.entry import main
 sys.argv = ["fourtuple", *sys.argv[1:]]
 main()
