@@ -83,7 +83,7 @@ C_MAY_INCLUDE = {
 C_KNOWS = {
     "engine": "Channel PLAIN LAYERED SPECIAL TlsLayer NOT_YET Stream Engine OPEN MessageError InlineReplies "
     "InlineGenerators InlineBatches EagerReplies ReplyAndClose Unmapped enter_task leave_task "
-    "Unsendable AsyncConversation Connection EndOfFile ConnectionEnded EagerFuture current_task raise_thrown",
+    "Unsendable AsyncConversation Connection EagerFuture current_task raise_thrown",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",
 }
 

@@ -436,7 +436,6 @@ def _use_methods_of(turn: ModuleType) -> None:
     """Replace methods by those of the C, which call these, under other names, for all that is not on the fast path."""
     for name, parameters in (
         ("__aiter__", "$self, /"),
-        ("__anext__", "$self, /"),
         ("receive", "$self, /, timeout=None"),
         ("send", "$self, /, message"),
     ):
@@ -447,5 +446,4 @@ def _use_methods_of(turn: ModuleType) -> None:
 
 if fast_path.turn is not None:
     fast_path.turn.know(Connection=Connection, Unmapped=Unmapped, NOT_YET=NOT_YET)
-    fast_path.turn.know(EndOfFile=EndOfFile, ConnectionEnded=ConnectionEnded)
     _use_methods_of(fast_path.turn)

@@ -7,10 +7,11 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from fourtuple import fast_path
 from fourtuple.connection.on_loop import OnLoop
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.readiness import IN
-from fourtuple.errors import ConnectionBusy, DeadlinePassed
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, EndOfFile
 from fourtuple.framing import Unmapped
 from fourtuple.options import check_timeout
 from fourtuple.stream import NOT_YET, Nothing
@@ -86,8 +87,20 @@ class Receiving(OnLoop):
             self._channel.consumed()
 
     def _next(self) -> Any:
-        """Return the next message, or NOT_YET. The C twins call this."""
-        return self._take(self._stream.take_message)
+        """Return the next message, or NOT_YET. The C calls this for `receive()`."""
+        try:
+            return self._take(self._stream.take_message)
+        except StopIteration as error:  # `await` would take it for the message (PEP 479)
+            raise RuntimeError("receiving raised StopIteration") from error
+
+    def _next_iterated(self) -> Any:
+        """Return the next message, or NOT_YET. The C calls this for `async for`."""
+        try:
+            return self._take(self._stream.take_message)
+        except (EndOfFile, ConnectionEnded):  # the peer has finished, or this side has
+            raise StopAsyncIteration from None
+        except StopIteration as error:
+            raise RuntimeError("receiving raised StopIteration") from error
 
     def _check_sole_receiver(self) -> None:
         if threading.get_ident() != self._channel.engine.thread:
@@ -110,3 +123,8 @@ class Receiving(OnLoop):
     def _receiving(self) -> bool:
         """Whether a task waits in a receive now."""
         return self._receiver is not None and self._receiver.waiting
+
+
+if fast_path.turn is not None:
+    # The rest of a coroutine's interface, which `await` and asyncio's tasks do not use.
+    fast_path.turn.Reception.send = lambda reception, _value, /: next(reception)

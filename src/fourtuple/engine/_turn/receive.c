@@ -10,35 +10,25 @@
 
 enum state { FRESH, WAITING, OVER };
 
-/* One receive, used as a coroutine: awaited once, or passed to create_task(). An ITERATOR is what `async for` iterates
- * over, and also its next step, unless other code has a reference to it: then it makes another object for the step. */
+/* One receive, used as a coroutine: awaited once, or passed to create_task(). One that iterates is what `async for`
+ * iterates over, and also its next step: it is FRESH again for each. */
 typedef struct {
     PyObject_HEAD
     PyObject *connection;
     PyObject *future; /* an EagerFuture, while it waits */
     enum state state;
-    bool iterates; /* ends by StopAsyncIteration where receive() raises EndOfFile */
+    bool iterates;
 } Reception;
 
-static inline bool is_whole(PyObject *connection)
+PyObject *turn_reception(PyObject *connection, bool iterates)
 {
-    if (!connection)
-        return false;
-    PyObject *channel = CONNECTION(connection)->_channel, *stream = CONNECTION(connection)->_stream;
-    return channel && stream && CONNECTION(connection)->_receiver &&
-           PyObject_TypeCheck(channel, (PyTypeObject *)turn_known.Channel) &&
-           PyObject_TypeCheck(stream, (PyTypeObject *)turn_known.Stream);
-}
-
-PyObject *turn_reception(PyObject *connection, ReceptionKind kind)
-{
-    Reception *reception = is_whole(connection) ? PyObject_GC_New(Reception, Reception_type) : NULL;
+    Reception *reception = PyObject_GC_New(Reception, Reception_type);
     if (!reception)
         return NULL;
     reception->connection = Py_NewRef(connection);
     reception->future = NULL;
-    reception->state = kind == ITERATOR ? OVER : FRESH;
-    reception->iterates = kind != RECEIVE_CALL;
+    reception->state = iterates ? OVER : FRESH;
+    reception->iterates = iterates;
     PyObject_GC_Track(reception);
     return (PyObject *)reception;
 }
@@ -99,8 +89,8 @@ static PySendResult wait_for(PyObject *connection, PyObject *method, PyObject **
     return PYGEN_NEXT;
 }
 
-/* The next message, or the future that the task has to wait for. */
-static PySendResult next_message(PyObject *connection, PyObject **result)
+/* The next message, or the future that the task has to wait for. `next` is the method that decides what C cannot. */
+static PySendResult next_message(PyObject *connection, PyObject *next, PyObject **result)
 {
     PyObject *channel = CONNECTION(connection)->_channel, *stream = CONNECTION(connection)->_stream;
     enum held holds = held(stream);
@@ -111,7 +101,7 @@ static PySendResult next_message(PyObject *connection, PyObject **result)
             return PYGEN_ERROR;
     }
     else {
-        *result = ft_call0(connection, str._next);
+        *result = ft_call0(connection, next);
         if (*result != turn_known.NOT_YET)
             return *result ? PYGEN_RETURN : PYGEN_ERROR;
         Py_CLEAR(*result);
@@ -143,102 +133,89 @@ static inline int check_sole_receiver(PyObject *connection)
     return ft_done(ft_call0(connection, str._check_sole_receiver));
 }
 
-/* Convert the exception that ends the receive, as an iteration or a coroutine requires. */
-static void let_out(Reception *reception)
+/* Whether the fields are there that a receive needs: the garbage collector clears unreachable connections, and a
+ * subclass may have another __init__. */
+static inline bool is_whole(PyObject *connection)
 {
-    if (reception->iterates && (PyErr_ExceptionMatches(turn_known.EndOfFile) ||
-                                PyErr_ExceptionMatches(turn_known.ConnectionEnded))) {
-        PyErr_Clear(); /* the peer has finished, or this side has closed */
-        PyErr_SetNone(PyExc_StopAsyncIteration);
-    }
-    else if (PyErr_ExceptionMatches(PyExc_StopIteration)) { /* PEP 479: await would take it for a result */
-        PyObject *cause = ft_caught();
-        PyErr_SetString(PyExc_RuntimeError, "receiving raised StopIteration");
-        PyObject *error = ft_caught();
-        if (error)
-            PyException_SetCause(error, cause);
-        else
-            Py_DECREF(cause);
-        ft_raise(error);
-    }
+    if (!connection)
+        return false;
+    PyObject *channel = CONNECTION(connection)->_channel, *stream = CONNECTION(connection)->_stream;
+    return channel && stream && CONNECTION(connection)->_receiver &&
+           PyObject_TypeCheck(channel, (PyTypeObject *)turn_known.Channel) &&
+           PyObject_TypeCheck(stream, (PyTypeObject *)turn_known.Stream);
 }
 
-static void stop_waiting(Reception *reception)
+static inline void give_up(Reception *reception)
 {
     if (reception->future)
         ft_put(&FUTURE(reception->future)->waiting, Py_NewRef(Py_False));
     Py_CLEAR(reception->future);
+    reception->state = OVER;
+}
+
+/* Check that a receive can go on. -1 with an exception. */
+static inline int check_goes_on(Reception *reception)
+{
+    if (reception->state == OVER)
+        PyErr_SetString(PyExc_RuntimeError, "cannot reuse an already awaited receive");
+    else if (reception->future && FUTURE(reception->future)->_callback != Py_None) /* the waiting task was not woken */
+        PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
+    else if (is_whole(reception->connection))
+        return 0;
+    else {
+        give_up(reception);
+        PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
+    }
+    return -1;
 }
 
 static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(nothing), PyObject **result)
 {
     *result = NULL;
-    if (reception->state == OVER) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse an already awaited receive");
+    if (check_goes_on(reception) < 0)
         return PYGEN_ERROR;
-    }
-    if (!is_whole(reception->connection)) {
-        reception->state = OVER;
-        PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
-        return PYGEN_ERROR;
-    }
-    bool begins = reception->state == FRESH, alone = false;
-    if (!begins) {
-        if (FUTURE(reception->future)->_callback != Py_None) { /* the waiting task was not woken: another task awaits this */
-            PyErr_SetString(PyExc_RuntimeError, "receive is being awaited already");
-            return PYGEN_ERROR;
-        }
-        /* If it waited for its share instead, another task may receive now: that is checked below. */
-        alone = reception->future == CONNECTION(reception->connection)->_receiver;
-        stop_waiting(reception);
-    }
-    reception->state = OVER; /* a re-entrant call finds it in use */
-    PySendResult got = begins ? others_first(reception->connection, result) : PYGEN_RETURN;
-    if (got == PYGEN_RETURN && !alone && check_sole_receiver(reception->connection) < 0)
+    PyObject *connection = reception->connection;
+    bool begins = reception->state == FRESH;
+    /* If it waited for its share, and not for a message, another task may receive now. */
+    bool alone = !begins && reception->future == CONNECTION(connection)->_receiver;
+    give_up(reception); /* a re-entrant call finds it in use */
+    PySendResult got = begins ? others_first(connection, result) : PYGEN_RETURN;
+    if (got == PYGEN_RETURN && !alone && check_sole_receiver(connection) < 0)
         got = PYGEN_ERROR;
     if (got == PYGEN_RETURN)
-        got = next_message(reception->connection, result);
+        got = next_message(connection, reception->iterates ? str._next_iterated : str._next, result);
     if (got == PYGEN_NEXT) {
         reception->future = Py_NewRef(*result);
         reception->state = WAITING;
-    }
-    else if (got == PYGEN_ERROR) {
-        let_out(reception);
     }
     return got;
 }
 
 /* --- as a coroutine ----------------------------------------------------------------------------------------------- */
 
-/* Raise StopIteration with a value of any type. PyErr_SetObject() alone would unpack a tuple into several arguments,
- * and raise an exception value as itself. */
-static void stop_with(PyObject *value)
-{
-    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
-    if (stop)
-        PyErr_SetObject(PyExc_StopIteration, stop);
-    Py_XDECREF(stop);
-}
-
-/* The same for a message, which `await` takes out of the exception immediately. The exception object is reused unless
- * other code kept a reference to it or let it pass through a frame: creating one costs as much as everything else for
- * a message here. It keeps the last message until the next one, so only small messages use it. (Not called if `await`
- * uses am_send, which needs no exception.) */
-static void stop_with_message(PyObject *message)
+/* Raise StopIteration with a message, which `await` takes out of it immediately. (Not called if `await` uses am_send,
+ * which needs no exception.) The exception object is reused unless other code kept a reference to it or let it pass
+ * through a frame: creating one costs as much as everything else for a message here. It keeps the last message until the
+ * next one, so only small messages use it. */
+static void stop_with(PyObject *message)
 {
 #if PY_VERSION_HEX >= 0x030C0000
-    static PyStopIterationObject *stop;
+    static PyStopIterationObject *kept;
     if (PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) <= SMALL) {
-        if (!stop || Py_REFCNT(stop) != 1 || stop->traceback || stop->context || stop->cause || stop->notes)
-            Py_XSETREF(stop, (PyStopIterationObject *)PyObject_CallNoArgs(PyExc_StopIteration));
-        if (stop) {
-            Py_XSETREF(stop->value, Py_NewRef(message));
-            PyErr_SetRaisedException(Py_NewRef((PyObject *)stop));
+        if (!kept || Py_REFCNT(kept) != 1 || kept->traceback || kept->context || kept->cause || kept->notes)
+            Py_XSETREF(kept, (PyStopIterationObject *)PyObject_CallNoArgs(PyExc_StopIteration));
+        if (kept) {
+            Py_XSETREF(kept->value, Py_NewRef(message));
+            PyErr_SetRaisedException(Py_NewRef((PyObject *)kept));
         }
         return;
     }
 #endif
-    stop_with(message);
+    /* PyErr_SetObject() alone would unpack a tuple into several arguments, and raise an exception value as itself. */
+    PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, message);
+    if (stop)
+        PyErr_SetObject(PyExc_StopIteration, stop);
+    Py_XDECREF(stop);
 }
 
 static PyObject *reception_next(Reception *reception)
@@ -248,32 +225,15 @@ static PyObject *reception_next(Reception *reception)
     if (got != PYGEN_RETURN)
         return result;
     if (result != Py_None)
-        stop_with_message(result);
+        stop_with(result);
     Py_DECREF(result);
     return NULL;
 }
 
-static void give_up(Reception *reception)
-{
-    stop_waiting(reception);
-    reception->state = OVER;
-}
-
-/* As a coroutine's; the value sent is ignored. */
-static PyObject *reception_send(PyObject *reception, PyObject *Py_UNUSED(nothing))
-{
-    PyObject *yielded = reception_next((Reception *)reception);
-    if (!yielded && !PyErr_Occurred())
-        PyErr_SetNone(PyExc_StopIteration);
-    return yielded;
-}
-
 static PyObject *reception_throw(Reception *reception, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (reception->state == OVER) {
-        PyErr_SetString(PyExc_RuntimeError, "cannot reuse an already awaited receive");
-        return NULL;
-    }
+    if (reception->state == OVER)
+        return reception_next(reception); /* raises */
     give_up(reception);
     return PyObject_Vectorcall(turn_known.raise_thrown, arguments, count, NULL);
 }
@@ -284,57 +244,39 @@ static PyObject *reception_close(Reception *reception, PyObject *Py_UNUSED(none)
     Py_RETURN_NONE;
 }
 
-/* Warn as coroutines do if the receive was never awaited. No message is lost, but it is a mistake. */
-static void warn_unless_begun(Reception *reception)
-{
-    if (reception->state != FRESH)
-        return;
-    PyObject *error = PyErr_Occurred() ? ft_caught() : NULL;
-    const char *name = reception->iterates ? "__anext__" : "receive";
-    if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine 'Connection.%s' was never awaited", name) < 0)
-        PyErr_WriteUnraisable((PyObject *)Py_TYPE(reception));
-    if (error)
-        ft_raise(error);
-}
-
 static void Reception_dealloc(PyObject *self)
 {
     Reception *reception = (Reception *)self;
-    PyObject_GC_UnTrack(reception); /* the warning may run any code */
-    warn_unless_begun(reception);
-    give_up(reception);
-    Py_CLEAR(reception->connection);
-    PyTypeObject *type = Py_TYPE(reception);
-    PyObject_GC_Del(reception);
-    Py_DECREF(type);
+    if (reception->state == FRESH && !reception->iterates) { /* warn as coroutines do: no message is lost, but it is a mistake */
+        PyObject_GC_UnTrack(self); /* the warning may run any code */
+        PyObject *error = PyErr_Occurred() ? ft_caught() : NULL;
+        if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine 'Connection.receive' was never awaited") < 0)
+            PyErr_WriteUnraisable((PyObject *)Py_TYPE(reception));
+        if (error)
+            ft_raise(error);
+    }
+    if (reception->future)
+        ft_put(&FUTURE(reception->future)->waiting, Py_NewRef(Py_False));
+    ft_dealloc_fields(self, 2);
 }
 
-static PyObject *reception_aiter(Reception *reception)
-{
-    if (reception->iterates)
-        return Py_NewRef((PyObject *)reception);
-    PyErr_SetString(PyExc_TypeError, "receive() returns one message; iterate over the connection itself");
-    return NULL;
-}
-
-/* One step of `async for`. */
+/* One step of `async for`. If other code has a reference to the iterator, it may begin a step during another one. Then
+ * Python makes an object for each. */
 static PyObject *reception_anext(Reception *reception)
 {
-    if (Py_REFCNT(reception) == 1) {
-        warn_unless_begun(reception);
-        give_up(reception);
-        reception->state = FRESH;
-        return Py_NewRef(reception);
+    if (!reception->iterates) {
+        PyErr_SetString(PyExc_TypeError, "receive() returns one message; iterate over the connection itself");
+        return NULL;
     }
-    PyObject *step = turn_reception(reception->connection, ITERATION);
-    if (!step && !PyErr_Occurred())
-        PyErr_SetString(PyExc_AttributeError, "the connection is cleared");
-    return step;
+    if (Py_REFCNT(reception) > 1 && reception->connection)
+        return ft_call0(reception->connection, str.__anext__);
+    give_up(reception);
+    reception->state = FRESH;
+    return Py_NewRef(reception);
 }
 
 static PyMethodDef reception_methods[] = {
     {"close", (PyCFunction)reception_close, METH_NOARGS, NULL},
-    {"send", reception_send, METH_O, NULL},
     {"throw", FT_FAST(reception_throw), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
@@ -342,5 +284,5 @@ static PyMethodDef reception_methods[] = {
 FT_OBJECT(Reception, Py_TPFLAGS_DISALLOW_INSTANTIATION, 2,
           {Py_tp_doc, "What receive() returns: awaited, it is the next message; or the messages that `async for` gets."},
           {Py_am_await, PyObject_SelfIter}, {Py_am_send, reception_step},
-          {Py_am_aiter, reception_aiter}, {Py_am_anext, reception_anext}, {Py_tp_iter, PyObject_SelfIter},
+          {Py_am_aiter, PyObject_SelfIter}, {Py_am_anext, reception_anext}, {Py_tp_iter, PyObject_SelfIter},
           {Py_tp_iternext, reception_next}, {Py_tp_methods, reception_methods})

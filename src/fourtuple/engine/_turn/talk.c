@@ -66,13 +66,8 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)Done_type)))
         return NULL;
     int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
-    if (taken < 0 && !PyErr_ExceptionMatches(PyExc_Exception))
+    if (taken < 0)
         return NULL;
-    if (taken < 0) {
-        PyObject *error = ft_caught(), *raised = ft_call1(self, str._failed, error);
-        Py_DECREF(error);
-        return raised;
-    }
     if (!taken)
         return ask_twin(str._twin_send, self, arguments, count, names);
     Share *share = share_of(CONNECTION(self)->_channel);
@@ -82,26 +77,17 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
 
 static PyObject *connection_receive(PyObject *self, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    PyObject *reception = !count && !names ? turn_reception(self, RECEIVE_CALL) : NULL;
-    return reception || PyErr_Occurred() ? reception : ask_twin(str._twin_receive, self, arguments, count, names);
-}
-
-static PyObject *connection_anext(PyObject *self, PyObject *Py_UNUSED(none))
-{
-    PyObject *reception = turn_reception(self, ITERATION);
-    return reception || PyErr_Occurred() ? reception : ask_twin(str._twin_anext, self, NULL, 0, NULL);
+    return !count && !names ? turn_reception(self, false) : ask_twin(str._twin_receive, self, arguments, count, names);
 }
 
 static PyObject *connection_aiter(PyObject *self, PyObject *Py_UNUSED(none))
 {
     /* A subclass may have its own __anext__. */
-    PyObject *messages = is_a(self, turn_known.Connection) ? turn_reception(self, ITERATOR) : NULL;
-    return messages || PyErr_Occurred() ? messages : Py_NewRef(self);
+    return is_a(self, turn_known.Connection) ? turn_reception(self, true) : Py_NewRef(self);
 }
 
 static PyMethodDef connection_methods[] = {
     {"__aiter__", (PyCFunction)connection_aiter, METH_NOARGS, NULL},
-    {"__anext__", (PyCFunction)connection_anext, METH_NOARGS, NULL},
     {"receive", FT_FAST(connection_receive), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"send", FT_FAST(connection_send), METH_FASTCALL | METH_KEYWORDS, NULL},
     {NULL, NULL, 0, NULL},

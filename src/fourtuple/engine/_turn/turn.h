@@ -84,8 +84,6 @@ FT_FIELDS(SparesFields, SPARES_FIELDS)
     K(AsyncConversation, &ConsumerFields_type)                                                                         \
     K(Connection, &ConnectionFields_type)                                                                              \
     K(NOT_YET, NULL) /* returned instead of a message that has not come */                                             \
-    K(EndOfFile, NULL)                                                                                                 \
-    K(ConnectionEnded, NULL)                                                                                           \
     K(EagerFuture, &EagerFutureFields_type)                                                                            \
     K(current_task, NULL)  /* asyncio's; the next two, too */                                                          \
     K(enter_task, NULL)                                                                                                \
@@ -109,8 +107,8 @@ extern const Known turn_known_names[];
 
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
-    N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
-    N(_go_on_with) N(_message_error) N(_next) N(_others_first) N(_slow) N(_took) N(_twin_anext) N(_twin_receive)       \
+    N(__anext__) N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
+    N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_slow) N(_took) N(_twin_receive)       \
     N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(context) N(encode)       \
     N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
     N(on_closed) N(on_ready) N(pending) N(read) N(received) N(record_read) N(replace) N(revisit) N(say) N(settle)      \
@@ -352,11 +350,8 @@ FT_DECLARE(Reception)
 
 /* Whether this is the thread of the channel's loop, by a quick test; Engine.check_thread() decides the other cases. */
 bool turn_in_its_thread(PyObject *channel);
-/* The object that receive() or one step of an iteration returns, or the iterator of `async for`. NULL without an
- * exception if a needed field of the connection is missing: a subclass may have another __init__, and the garbage
- * collector clears unreachable connections. */
-typedef enum { RECEIVE_CALL, ITERATION, ITERATOR } ReceptionKind;
-PyObject *turn_reception(PyObject *connection, ReceptionKind kind);
+/* What receive() returns, or the iterator of `async for`. */
+PyObject *turn_reception(PyObject *connection, bool iterates);
 
 /* --- talk.c ------------------------------------------------------------------------------------------------------- */
 
