@@ -71,9 +71,9 @@ def test_so_many_seconds_are_a_share(kind: type[Share]) -> None:
     assert not share.over  # nobody has looked
     assert [share.spend() for _ in range(4)] == [False, False, False, True]
     share.begin(clock.now)
-    assert not share.late()
+    assert not share.look()
     clock.now += 0.006
-    assert share.late()
+    assert share.look()
     assert share.over
 
 
@@ -144,12 +144,12 @@ def test_a_share_can_be_shorter(kind: type[Share]) -> None:
     clock = FakeClock()
     share = kind(0.005, 4096, clock)
     share.begin(clock.now, 0.001)
-    assert not share.late()
+    assert not share.look()
     clock.now += 0.0011
-    assert share.late()
+    assert share.look()
     share.begin(clock.now)
     clock.now += 0.0049
-    assert not share.late()
+    assert not share.look()
 
 
 def test_a_clock_that_fails_is_heard(kind: type[Share]) -> None:
@@ -158,7 +158,7 @@ def test_a_clock_that_fails_is_heard(kind: type[Share]) -> None:
 
     share = kind(60.0, 512, fail)
     share.begin(0.0)
-    for ask in (share.spend, share.look, share.late):
+    for ask in (share.spend, share.look):
         with pytest.raises(ArithmeticError):
             ask()
 
@@ -169,8 +169,7 @@ def test_the_twins_do_the_same() -> None:
         lambda share: share.spend(),
         lambda share: share.spend(),
         lambda share: share.spend(20),
-        lambda share: share.late(),
-        lambda share: share.left <= 0 and share.look(),
+        lambda share: share.look(),
         lambda share: share.begin(clock.now) if share.over else None,
         lambda share: share.begin(clock.now, 0.002) if share.over else None,
     ]
@@ -195,7 +194,7 @@ def test_a_turn_begins_a_share_for_each_connection_it_serves(run_async: Any) -> 
         def work(_: Recorder) -> None:
             left.append(engine.share.over)
             clock.now += 0.004
-            engine.share.late()
+            engine.share.look()
 
         async with engine_of("nested", clock=clock) as engine:
             engine.share.seconds = 0.003
@@ -283,9 +282,9 @@ def test_events_and_tasks_have_one_turn_together(run_async: Any) -> None:
             busy.peer.socket.send(b"x")
             engine._scheduled_turn()
             assert woken == [True]
-            assert not engine.share.late()
+            assert not engine.share.look()
             clock.now += 0.0011
-            assert engine.share.late()
+            assert engine.share.look()
             for each in (busy, behind):
                 each.peer.close()
 

@@ -51,7 +51,7 @@ class Waiters:
         channel = self._channel
         stream, engine = channel.stream, channel.engine
         channel.flush()
-        if not stream.crowded and engine.share.late():
+        if not stream.crowded and engine.share.look():
             await behind_others(channel)
         while stream.crowded:
             channel.expect_relief()

@@ -7,7 +7,7 @@ engine resumes it (:meth:`fourtuple.engine.Engine.go_behind`).
 
 The clock is not read for every message: it is read after the first, after four more, and then after every sixteen.
 When messages turn out to be slow, so that fewer than 64 take a whole share, it is read after each message; also in the
-shares that follow, for a while. Code that may take long by itself reads it each time (:meth:`Share.late`).
+shares that follow, for a while. Code that may take long by itself reads it each time (:meth:`Share.look`).
 ``engine/_turn/share.c`` is the same class in C.
 """
 
@@ -86,7 +86,10 @@ class Share:
         return self.left <= 0 and self.look()
 
     def look(self) -> bool:
-        """Return whether the share is spent, else set :attr:`left`. Call it when nothing is :attr:`left`."""
+        """Return whether the share is spent, by the clock, else set :attr:`left`.
+
+        Call it when nothing is :attr:`left`, and after work that may have taken long by itself.
+        """
         if self.over:
             return True
         if not self._gap:
@@ -104,14 +107,6 @@ class Share:
         gap = 4 * gap if 4 * gap < _FEW else _FEW  # not min(): a call costs too much here
         self.left = self._gap = gap if gap < rest else rest
         return False
-
-    def late(self) -> bool:
-        """Return whether the share is spent, by the clock. Call it after work that may have taken long by itself."""
-        if not self._gap:
-            self._open()
-        if not self.over and self._is_late(self._count + self._gap - self.left):
-            self.left, self.over = 0, True
-        return self.over
 
     def _is_late(self, count: int) -> bool:
         now = self._clock()

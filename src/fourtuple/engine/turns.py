@@ -213,7 +213,7 @@ class Turns(Sweeping):
             began, share, waiters = self.now, self.share, behind[watcher]
             share.begin(began)
             woken = 0
-            while woken < len(waiters) and not (woken and (share.late() or self.clock() > end)):
+            while woken < len(waiters) and not (woken and (share.look() or self.clock() > end)):
                 woken += 1
                 try:
                     waiters[woken - 1].wake(at_once=True)

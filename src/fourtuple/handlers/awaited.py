@@ -261,7 +261,7 @@ class ConcurrentReplies(AwaitedReplies):
 
     async def _reply_in_turn(self, arguments: tuple[Any, ...]) -> Any:
         """Start when the share allows it: many tasks become ready at once."""
-        if self.channel.engine.share.late():
+        if self.channel.engine.share.look():
             await self.connection._behind_others()
         return await self.one_reply(arguments)
 

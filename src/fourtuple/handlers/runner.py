@@ -220,7 +220,7 @@ class Runner(ConsumerFields):
         if stream.crowded:
             self.channel.expect_relief()
             return False
-        self.channel.engine.share.late()  # sending so many octets may have taken long
+        self.channel.engine.share.look()  # sending so many octets may have taken long
         return True
 
     # -- the consumer -------------------------------------------------------------------------------------

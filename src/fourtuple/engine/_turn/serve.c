@@ -233,7 +233,7 @@ static int handle(Turn *turn, Due *due)
     double before = turn->before;
     Share *share = share_of(due->channel);
     if (share)
-        turn_begin_share(share, before);
+        turn_begin_share(share, before, share->seconds);
     if ((consume(due, turn->now) < 0 && tell_failed(turn, due->channel) < 0) || tell_slow(turn, due->channel) < 0)
         return -1;
     if (turn->before - before > PATIENCE)

@@ -5,7 +5,7 @@
 #define MANY 64    /* messages of which fewer take a whole share are slow */
 #define CAREFUL 16 /* after slow messages, the clock is read after each message, for the time of so many shares */
 
-static void begin_share_of(Share *share, double now, double seconds)
+void turn_begin_share(Share *share, double now, double seconds)
 {
     share->began = now;
     share->until = now + seconds;
@@ -13,11 +13,6 @@ static void begin_share_of(Share *share, double now, double seconds)
     share->left = share->gap = 1;
     share->over = 0;
     share->careful = now < share->careful_until;
-}
-
-void turn_begin_share(Share *share, double now)
-{
-    begin_share_of(share, now, share->seconds);
 }
 
 /* Read the clock of the share; -1 with an exception. */
@@ -31,49 +26,29 @@ static inline double time_of(const Share *share)
     return seconds;
 }
 
-/* The number of messages that this share has had. */
-static inline Py_ssize_t messages_of(const Share *share)
-{
-    return share->count + share->gap - share->left;
-}
-
-/* Whether the share's time is over. -1 with an exception. */
-static inline int is_late(Share *share)
-{
-    double now = time_of(share);
-    if (now == -1.0 && PyErr_Occurred())
-        return -1;
-    bool slow = (now - share->began) * MANY > share->seconds * (double)messages_of(share);
-    if (now > share->until) {
-        if (slow)
-            share->careful_until = now + CAREFUL * share->seconds;
-        return 1;
-    }
-    if (slow)
-        share->careful = 1; /* the next four might take four times as long */
-    return 0;
-}
-
-static inline int end_share(Share *share)
-{
-    share->left = 0;
-    share->over = 1;
-    return 1;
-}
-
 int turn_look_at_share(Share *share)
 {
     if (share->over)
         return 1;
-    if (messages_of(share) >= share->messages)
-        return end_share(share);
-    int late = is_late(share);
-    if (late)
-        return late < 0 ? -1 : end_share(share);
-    share->count = messages_of(share);
-    share->gap = share->careful ? 1 : Py_MIN(Py_MIN(4 * share->gap, FEW), share->messages - share->count);
-    share->left = share->gap;
-    return 0;
+    Py_ssize_t count = share->count + share->gap - share->left;
+    if (count < share->messages) {
+        double now = time_of(share);
+        if (now == -1.0 && PyErr_Occurred())
+            return -1;
+        bool slow = (now - share->began) * MANY > share->seconds * (double)count;
+        if (now <= share->until) {
+            share->careful |= slow; /* the next four might take four times as long */
+            share->gap = share->careful ? 1 : Py_MIN(Py_MIN(4 * share->gap, FEW), share->messages - count);
+            share->left = share->gap;
+            share->count = count;
+            return 0;
+        }
+        if (slow)
+            share->careful_until = now + CAREFUL * share->seconds;
+    }
+    share->left = 0;
+    share->over = 1;
+    return 1;
 }
 
 static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
@@ -91,7 +66,7 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     share->messages = messages;
     share->careful_until = -Py_HUGE_VAL;
     share->clock = Py_XNewRef(clock);
-    turn_begin_share(share, 0.0);
+    turn_begin_share(share, 0.0, seconds);
     return (PyObject *)share;
 }
 
@@ -100,7 +75,7 @@ static PyObject *share_begin(Share *share, PyObject *arguments)
     double now, seconds = share->seconds;
     if (!PyArg_ParseTuple(arguments, "d|d:begin", &now, &seconds))
         return NULL;
-    begin_share_of(share, now, seconds);
+    turn_begin_share(share, now, seconds);
     Py_RETURN_NONE;
 }
 
@@ -108,16 +83,6 @@ static PyObject *share_look(Share *share, PyObject *Py_UNUSED(none))
 {
     int over = turn_look_at_share(share);
     return over < 0 ? NULL : PyBool_FromLong(over);
-}
-
-static PyObject *share_late(Share *share, PyObject *Py_UNUSED(none))
-{
-    if (share->over)
-        Py_RETURN_TRUE;
-    int late = is_late(share);
-    if (late < 0)
-        return NULL;
-    return PyBool_FromLong(late && end_share(share));
 }
 
 static PyObject *share_spend(Share *share, PyObject *arguments)
@@ -131,7 +96,6 @@ static PyObject *share_spend(Share *share, PyObject *arguments)
 
 static PyMethodDef share_methods[] = {
     {"begin", (PyCFunction)share_begin, METH_VARARGS, NULL},
-    {"late", (PyCFunction)share_late, METH_NOARGS, NULL},
     {"look", (PyCFunction)share_look, METH_NOARGS, NULL},
     {"spend", (PyCFunction)share_spend, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -213,8 +213,8 @@ typedef struct {
 
 FT_DECLARE(Share)
 
-void turn_begin_share(Share *share, double now);
-/* Called when nothing is left: 1 if the share is spent, 0 if there is more of it, -1 with an exception. */
+void turn_begin_share(Share *share, double now, double seconds);
+/* Read the clock: 1 if the share is spent, 0 if there is more of it, -1 with an exception. */
 int turn_look_at_share(Share *share);
 
 /* The share of the engine that serves a channel; NULL if that is not exactly an Engine with a Share of C. */
