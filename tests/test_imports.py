@@ -19,7 +19,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "_lazy errors _version compiled _fast_path fast_path printable raised typevars _command forking files backoff",
+    "_lazy errors _version compiled _fast_path fast_path printable typevars _command forking files backoff",
     "address signals",
     "events options",
     "framing rates",
@@ -64,7 +64,7 @@ ONLY = {
     "pool typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates.token_bucket",
-    "observe": "_lazy errors address events stream printable raised",
+    "observe": "_lazy errors address events stream printable",
 }
 
 # What the C of a room may include: folders, or headers of the package's own folder.

@@ -19,6 +19,7 @@ from fourtuple.errors import HandlerFailed, MalformedMessage
 from fourtuple.load.meter import Meter
 from fourtuple.observe.json import JsonLines
 from fourtuple.observe.log import log_failures
+from fourtuple.observe.raised import trimmed
 from fourtuple.printable import (
     MOST,
     MOST_ERRORS,
@@ -32,7 +33,6 @@ from fourtuple.printable import (
     text_of,
     traceback_of,
 )
-from fourtuple.raised import trimmed
 from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, TANGLES, Speechless, Unspeakable, every_event, raised
 
 TEXTS = pytest.mark.parametrize("text", [HOSTILE, LONG, HOSTILE + LONG], ids=["hostile", "long", "both"])

@@ -20,8 +20,8 @@ from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.handlers.program import ending
+from fourtuple.observe.raised import outcome, place_of, tells_all, trimmed
 from fourtuple.printable import error_text, hexdump, printable, text_of, text_without, traceback_of
-from fourtuple.raised import outcome, place_of, tells_all, trimmed
 from fourtuple.stream import Reason, Statistics, Stream
 
 #: Seconds by which the line of an opened connection is delayed: a probe has ended by then.

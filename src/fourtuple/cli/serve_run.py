@@ -24,9 +24,9 @@ from fourtuple.net.descriptors import connection_limit, default_connections
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.pcap import Capture
+from fourtuple.observe.raised import trimmed
 from fourtuple.operations.running import Operated
 from fourtuple.options import Limits, Operations
-from fourtuple.raised import trimmed
 from fourtuple.server import Server
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped

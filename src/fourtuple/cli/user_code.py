@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.raised import trimmed
+from fourtuple.observe.raised import trimmed
 
 #: The modules of the files that were imported, by path.
 _imported: dict[Path, ModuleType] = {}

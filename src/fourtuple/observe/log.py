@@ -7,8 +7,8 @@ import logging
 from fourtuple import events
 from fourtuple.errors import HandlerFailed
 from fourtuple.errors.framing import is_mistake
+from fourtuple.observe.raised import is_users, outcome, tells_all, trimmed
 from fourtuple.printable import printable, text_of, text_without, traceback_of
-from fourtuple.raised import is_users, outcome, tells_all, trimmed
 
 _log = logging.getLogger("fourtuple")
 

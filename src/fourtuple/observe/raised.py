@@ -15,7 +15,7 @@ from fourtuple.errors.base import FourTupleError
 from fourtuple.errors.framing import EncodeError
 from fourtuple.printable import class_of, ends_of, lines_of_ends, traceback_of
 
-_OURS = os.path.join(os.path.dirname(__file__), "")
+_OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
 #: Modules of Python whose frames come between ours and the user's code: an import, a task, a lifespan.
 _PYTHON = os.path.dirname(os.__file__)
 _ON_THE_WAY = tuple(f"{_PYTHON}/{name}" for name in ("asyncio", "importlib", "contextlib"))
