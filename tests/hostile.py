@@ -9,7 +9,8 @@ from typing import Any
 import fourtuple.relay.events
 import fourtuple.supervisor.events  # noqa: F401
 from fourtuple import events
-from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.stream import Reason, Statistics
 
 #: The text that should appear as a line of the log.

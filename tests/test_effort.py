@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from effort import effort
-from fourtuple.address import Address, FourTuple, parse_networks
+from fourtuple.address import Address, parse_networks
 from fourtuple.cli.types import unescaped
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import parse_framing
 from fourtuple.framing.header import _length_and_type
 from fourtuple.framing.notation import nest, split_unescaped, unescape, unnest

@@ -20,7 +20,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
     "_lazy errors _version compiled _fast_path fast_path printable typevars _command forking files backoff",
-    "address signals",
+    "address four_tuple signals",
     "events options",
     "framing rates",
     "stream",
@@ -43,28 +43,28 @@ LADDER = (
 
 # Rooms that see less than their step would let them.
 ONLY = {
-    "events": "address",
-    "stream": "errors fast_path address events options framing rates",
+    "events": "address four_tuple",
+    "stream": "errors fast_path four_tuple events options framing rates",
     "tls": "errors files address options stream proxy",
     "tls.layer": "errors fast_path stream tls.info tls.records",
     "tls.info": "",
     "tls.records": "stream",
-    "proxy": "errors address options stream",
+    "proxy": "errors four_tuple options stream",
     "signals": "errors compiled forking",
-    "net": "errors forking address options",
+    "net": "errors forking address four_tuple options",
     "net.acceptqueue": "",
     "net.tcpinfo": "net.acceptqueue",
     "backoff": "",
-    "inspector": "_lazy errors address net.tcpinfo net.acceptqueue",
+    "inspector": "_lazy errors address four_tuple net.tcpinfo net.acceptqueue",
     "care": "net.tcpinfo",
-    "probing": "errors address framing options stream tls proxy net inspector blocking",
-    "engine": "errors forking fast_path address events options framing rates stream net",
+    "probing": "errors address four_tuple framing options stream tls proxy net inspector blocking",
+    "engine": "errors forking fast_path address four_tuple events options framing rates stream net",
     "pool": "errors backoff address events options framing stream client.options printable",
-    "blocking": "errors forking address events options framing stream tls proxy net connection.info client.options "
-    "pool typevars _lazy",
+    "blocking": "errors forking address events options framing stream tls proxy net connection.info "
+    "client.options pool typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates.token_bucket",
-    "observe": "_lazy errors address events stream printable",
+    "observe": "_lazy errors address four_tuple events stream printable",
 }
 
 # What the C of a room may include: folders, or headers of the package's own folder.

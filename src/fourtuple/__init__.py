@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from fourtuple import proxy as proxy
     from fourtuple import services as services
     from fourtuple import testing as testing
-    from fourtuple.address import Address, FourTuple, UnixName
+    from fourtuple.address import Address
     from fourtuple.blocking import BlockingConnection
     from fourtuple.client import Client, connect
     from fourtuple.connection import Connection, Timer
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
+    from fourtuple.four_tuple import FourTuple, UnixName
     from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
     from fourtuple.options.endpoint import Endpoint
     from fourtuple.pool import Gap
@@ -89,7 +90,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "fourtuple.address": ("Address", "FourTuple", "UnixName"),
+            "fourtuple.address": ("Address",),
+            "fourtuple.four_tuple": ("FourTuple", "UnixName"),
             "fourtuple.blocking": ("BlockingConnection",),
             "fourtuple.client": ("Client", "connect"),
             "fourtuple.connection": ("Connection", "Timer"),

@@ -1,16 +1,14 @@
-"""Addresses and names of sockets: parse, print, compare. This module resolves no names and opens no sockets.
+"""Addresses: parse, print, compare. This module resolves no names and opens no sockets.
 
 An :class:`Address` is one end as a user writes it (``127.0.0.1:9999``, ``[::1]:9999``, ``*:9999``,
-``unix:/run/app.sock``). A :class:`FourTuple` is the name of a TCP connection, a :class:`UnixName` the name of a
-connection over a Unix socket.
+``unix:/run/app.sock``). Both ends together name a connection: ``four_tuple.py``.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import socket
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from fourtuple.errors import AddressError
 from fourtuple.printable import escaped
@@ -183,93 +181,6 @@ def _check_v6(text: str, host: str) -> None:
         ipaddress.IPv6Address(host)
     except ValueError:
         raise AddressError(text, f"{host!r} is not an IPv6 address") from None
-
-
-class FourTuple(NamedTuple):
-    """The name of a TCP connection: ``(local_ip, local_port, remote_ip, remote_port)``.
-
-    Thousands of connections share one local address; no two open connections share all four values. IPv4-mapped IPv6
-    addresses are written as IPv4 addresses, so that limits, lists and logs have one address for one peer.
-    """
-
-    local_ip: str
-    local_port: int
-    remote_ip: str
-    remote_port: int
-
-    @classmethod
-    def unpacked(cls, octets: bytes) -> FourTuple:
-        """Return the name that ``octets`` store in a connection: address and port of this end, then of the peer.
-
-        It is in network order, 12 octets for IPv4 and 36 for IPv6. This saves two small objects for each idle
-        connection; the name is unpacked when it is first asked for.
-        """
-        half = len(octets) // 2
-        local, remote = octets[:half], octets[half:]
-        return cls(_ip(local[:-2]), _number(local[-2:]), _ip(remote[:-2]), _number(remote[-2:]))
-
-    @property
-    def local(self) -> Address:
-        """The address of this end."""
-        return Address(self.local_ip, self.local_port)
-
-    @property
-    def remote(self) -> Address:
-        """The address of the peer's end."""
-        return Address(self.remote_ip, self.remote_port)
-
-    @property
-    def reversed(self) -> FourTuple:
-        """The same connection as its peer names it."""
-        return FourTuple(self.remote_ip, self.remote_port, self.local_ip, self.local_port)
-
-    @classmethod
-    def parse(cls, text: str) -> FourTuple:
-        """Return the four-tuple of ``text``: ``LOCAL <- REMOTE`` (as :meth:`__str__` writes it) or ``LOCAL REMOTE``.
-
-        Raises :class:`~fourtuple.errors.AddressError` for any other text.
-        """
-        halves = text.replace("<-", " ").split()
-        if len(halves) != 2:
-            raise AddressError(text, "a four-tuple is two addresses, as in '127.0.0.1:9999 <- 127.0.0.1:40000'")
-        local, remote = (Address.parse(half) for half in halves)
-        if local.is_unix or remote.is_unix:
-            raise AddressError(text, "a Unix connection has no four-tuple")
-        return cls(unmapped(local.host), local.port, unmapped(remote.host), remote.port)
-
-    def __str__(self) -> str:
-        return f"{self.local} <- {self.remote}"
-
-
-class UnixName(NamedTuple):
-    """The name of a connection over a Unix socket: its path and the peer's process and user.
-
-    ``pid`` and ``uid`` are the peer's at the moment when it connected (SO_PEERCRED, unix(7)).
-    """
-
-    path: str
-    pid: int
-    uid: int
-
-    @property
-    def local(self) -> Address:
-        """The path to which the client connected."""
-        return Address(path=self.path or "@")
-
-    def __str__(self) -> str:
-        return f"unix:{escaped(self.path)} <- pid {self.pid} uid {self.uid}"
-
-
-Name: TypeAlias = FourTuple | UnixName
-
-
-def _ip(octets: bytes) -> str:
-    # As the socket module writes it: ipaddress has another text for addresses that begin with 96 zero bits.
-    return unmapped(socket.inet_ntop(socket.AF_INET if len(octets) == 4 else socket.AF_INET6, octets))
-
-
-def _number(octets: bytes) -> int:
-    return int.from_bytes(octets, "big")
 
 
 def unmapped(ip: str) -> str:

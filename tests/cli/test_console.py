@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from fourtuple import events
-from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
 from fourtuple.cli.console_clients import client_line
 from fourtuple.cli.lines import Lines
@@ -27,6 +26,7 @@ from fourtuple.errors import (
     TlsError,
     UnmappedMessage,
 )
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import JSON_MAPPING, Framing, Line, Mapped, Unmapped, custom, mapped
 from fourtuple.relay import events as relay_events
 from fourtuple.stream import Reason, Statistics

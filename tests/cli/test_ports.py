@@ -12,9 +12,9 @@ import pytest
 
 from cli.conftest import FOURTUPLE, Run
 from cli.screens import same_text, screen
-from fourtuple.address import FourTuple
 from fourtuple.cli.ports import port_screen, ports_table, use_screen
 from fourtuple.cli.tables import Table
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import Snapshot, portuse, states
 from fourtuple.inspector.assignments import assigned, generated, ports_of
 from fourtuple.inspector.model import ActiveSocket, Counters

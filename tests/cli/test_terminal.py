@@ -14,9 +14,9 @@ import pytest
 
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
 from fourtuple import events
-from fourtuple.address import FourTuple
 from fourtuple.cli.console import Console
 from fourtuple.cli.lines import Lines
+from fourtuple.four_tuple import FourTuple
 from fourtuple.stream import Reason, Statistics
 
 

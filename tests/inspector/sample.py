@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.joining import joined
 from fourtuple.inspector.model import (

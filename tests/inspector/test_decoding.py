@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined
 from fourtuple.inspector.messages import attribute, attributes, failure_of, is_end, messages, request

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
 from fourtuple.errors import FilterError, OptionError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import parse_filter, states
 from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import MOST_CHARACTERS, MOST_NESTED

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.address import Address
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -33,6 +33,7 @@ from fourtuple.errors import (
     NoSuchSocket,
     OptionError,
 )
+from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.net import connecting
 from fourtuple.net.connecting import Connected, Resolve, Step, Wait, interleaved, pauses, racing, run
 from fourtuple.net.connecting import steps as taking

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fourtuple import Address, Service, Sockets, serve_in_thread
-from fourtuple.address import FourTuple, Name, UnixName
 from fourtuple.errors import ListenError, OptionError
+from fourtuple.four_tuple import FourTuple, Name, UnixName
 from fourtuple.net.names import sockaddr_of
 from fourtuple.net.passive import open_listeners
 

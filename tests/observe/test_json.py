@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from fourtuple import Deadlines, Server, Service, events
-from fourtuple.address import FourTuple, UnixName
 from fourtuple.engine import Engine
 from fourtuple.errors import DeadlinePassed, MalformedMessage
+from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.framing import Line, custom
 from fourtuple.observe.combine import each_of, each_tap
 from fourtuple.observe.json import JsonLines

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fourtuple import Server, Service, events
-from fourtuple.address import FourTuple, UnixName
+from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.framing import Raw
 from fourtuple.observe.pcap import ACK, FIN, MAX_PAYLOAD, PSH, RST, SYN, Capture, Conversation, checksum
 from fourtuple.options import Limits

@@ -15,8 +15,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from fourtuple import Server, Service, Sockets, events, reply_and_close
-from fourtuple.address import FourTuple
 from fourtuple.errors import DeadlinePassed
+from fourtuple.four_tuple import FourTuple
 from fourtuple.observe.declared import METRICS
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import MOST_VALUES, Snapshot, ended, merge

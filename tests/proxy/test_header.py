@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import OptionError, ProxyHeaderError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Line
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import ALPN, AUTHORITY, CRC32C, NETNS, NOOP, SSL, UNIQUE_ID, ProxyHeader, ProxyReader

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fourtuple import events
-from fourtuple.address import FourTuple
 from fourtuple.errors import OptionError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Raw
 from fourtuple.observe.pcap import Capture, Conversation
 from fourtuple.options import Limits

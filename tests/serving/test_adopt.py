@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from fourtuple import BlockingConnection, Connection, Limits, Proxy, Reason, Server, Service, Sockets, Tls, events
-from fourtuple.address import FourTuple, UnixName
 from fourtuple.errors import OptionError, ServiceError, WrongThread
+from fourtuple.four_tuple import FourTuple, UnixName
 from rig import PATIENT, Peer, limits, serving, tcp_pair, until
 
 KINDS = ["plain", "async", "conversation", "blocking", "program"]

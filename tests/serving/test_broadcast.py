@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fourtuple import Connection, Server, Service, events
-from fourtuple.address import FourTuple
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ConnectionEnded, EncodeError, OptionError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Line, u16
 from fourtuple.serving.values import Broadcast
 from fourtuple.stream import Reason

@@ -10,8 +10,8 @@ import struct
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import MessageError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.proxy import ProxyHeader
 from storm.plan import Peer, Round
 from storm.words import BY_TEXT, CHANGE

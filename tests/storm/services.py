@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from fourtuple import BlockingConnection, Connection, Server, Service, reply_and_close
-from fourtuple.address import Name
 from fourtuple.errors import DeadlinePassed, EndOfFile, FourTupleError
+from fourtuple.four_tuple import Name
 from storm.plan import SEVERAL, UNORDERED, Round
 from storm.words import BY_TEXT, CHANGE, GREETING, LAST, NEWS, UNMAPPED, Asked, Way, asked, asking, reply
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import fourtuple
 from fourtuple import fast_path
-from fourtuple.address import FourTuple
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import parse_framing
 from fourtuple.options import Limits
 from fourtuple.rates.throttle import Throttle

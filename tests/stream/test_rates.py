@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import EndOfFile, IncompleteMessage, MessageTooLong, PeerReset, WouldBlock
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.rates.throttle import Throttle

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
@@ -24,6 +23,7 @@ from fourtuple.errors import (
     PeerReset,
     WouldBlock,
 )
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import NOT_YET, Half, Reason, Stream, new_id

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certificates import authority
-from fourtuple.address import FourTuple
 from fourtuple.errors import (
     ConnectionBusy,
     ConnectionEnded,
@@ -28,6 +27,7 @@ from fourtuple.errors import (
     TlsNoAgreement,
     TlsTruncated,
 )
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Fixed, Line, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import ProxyHeader, ProxyReader

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Address, Name
+from fourtuple.address import Address
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
+from fourtuple.four_tuple import Name
 from fourtuple.handlers.program import ending
 from fourtuple.observe.raised import outcome, place_of, tells_all, trimmed
 from fourtuple.printable import error_text, hexdump, printable, text_of, text_without, traceback_of

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
-from fourtuple.address import FourTuple
 from fourtuple.cli.ends import Ends, StandardFiles
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
@@ -22,6 +21,7 @@ from fourtuple.cli.hints import hint, silence
 from fourtuple.cli.terminal import is_terminal
 from fourtuple.connection import Connection
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Eof, Framing, Line, Raw
 from fourtuple.framing.fromoctets import from_octets, to_octets
 from fourtuple.net.tcpinfo import TcpInfo

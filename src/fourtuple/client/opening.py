@@ -13,12 +13,13 @@ from collections.abc import Callable, Coroutine, Generator
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack
 
-from fourtuple.address import Address, Name
+from fourtuple.address import Address
 from fourtuple.client.options import Connect, ConnectOptions, takes_connect_options
 from fourtuple.connection import Connection
 from fourtuple.connection.waking import tell_finished, wake_all, wake_receiver, wake_senders
 from fourtuple.engine import Channel, Engine, release_engine, shared_engine
 from fourtuple.errors import DeadlinePassed, FourTupleError, HandlerFailed, NotAwaited
+from fourtuple.four_tuple import Name
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.net.names import connection_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fourtuple.address import Name
+from fourtuple.four_tuple import Name
 from fourtuple.framing import Framing
 from fourtuple.stream import Statistics, Stream
 from fourtuple.tls import TlsInfo, TlsLayer

@@ -14,7 +14,7 @@ from fourtuple.engine.fields import ConnectionFields
 from fourtuple.stream import Stream
 
 if TYPE_CHECKING:
-    from fourtuple.address import Name
+    from fourtuple.four_tuple import Name
 
 #: How many errors of one connection's calls a handler may catch before the next call yields to other tasks.
 _MANY_FAILURES = 16

@@ -7,7 +7,8 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
-from fourtuple.address import Address, Name
+from fourtuple.address import Address
+from fourtuple.four_tuple import Name
 from fourtuple.framing import Framing
 from fourtuple.options import Limits
 from fourtuple.serving.values import Broadcast, ServerStatistics, Slow

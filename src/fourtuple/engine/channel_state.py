@@ -8,11 +8,11 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from fourtuple.address import Name
 from fourtuple.engine.consumer import Consumer, Inline
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.fields import ChannelFields
 from fourtuple.engine.readiness import OUT, SILENCE, Swept
+from fourtuple.four_tuple import Name
 from fourtuple.net.sockets import adopted
 from fourtuple.options import Deadlines
 from fourtuple.stream import Stream, new_id

@@ -10,9 +10,9 @@ import functools
 import math
 from typing import Protocol
 
-from fourtuple.address import Name
 from fourtuple.engine.consumer import Consumer
 from fourtuple.errors import DeadlinePassed
+from fourtuple.four_tuple import Name
 from fourtuple.options import Deadlines
 from fourtuple.stream import Reason, Stream
 

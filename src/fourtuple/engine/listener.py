@@ -349,7 +349,7 @@ def _accepted(sock: socket.socket) -> tuple[socket.socket, object]:
 
 
 def _local_half(sock: socket.socket, name: Address) -> bytes | None:
-    """Return a listener's name in the format of :meth:`~fourtuple.address.FourTuple.unpacked`.
+    """Return a listener's name in the format of :meth:`~fourtuple.four_tuple.FourTuple.unpacked`.
 
     Returns None for a wildcard address, where each connection has its own local address, and for a Unix socket.
     """

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fourtuple.address import Name
 from fourtuple.events.base import Event, event
 from fourtuple.events.ending import Reason, Statistics
+from fourtuple.four_tuple import Name
 
 
 @event

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from fourtuple.address import Address, Name
+from fourtuple.address import Address
 from fourtuple.events.base import Event, event
+from fourtuple.four_tuple import Name
 
 
 @event

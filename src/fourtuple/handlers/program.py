@@ -15,10 +15,10 @@ import subprocess
 from contextlib import suppress
 
 from fourtuple import events
-from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, HandlerFailed
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.handlers.handing import HandingRunner
 from fourtuple.handlers.runner import Host
 from fourtuple.service import ProgramHandler, Service

@@ -6,7 +6,8 @@ import struct
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
 from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer, made

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from fourtuple.address import WILDCARDS, Address, FourTuple
+from fourtuple.address import WILDCARDS, Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Socket, UnixSocket, changed
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo

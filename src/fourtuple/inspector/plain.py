@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector.fields import FIELDS
 from fourtuple.inspector.model import PassiveSocket, Snapshot, Socket, UnixSocket
 

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Timer, UnixSocket
 from fourtuple.net.acceptqueue import AcceptQueue

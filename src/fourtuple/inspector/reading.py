@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from fourtuple.address import FourTuple
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined, peers_of
 from fourtuple.inspector.model import (

@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fourtuple.address import Address, FourTuple, Name
+from fourtuple.address import Address
 from fourtuple.engine import Engine
 from fourtuple.engine.readiness import OUT
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.net.connecting.failures import connect_error, unix_error
 from fourtuple.net.names import connection_name

@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 import socket
 
-from fourtuple.address import Name
 from fourtuple.engine import Channel, Consumer
 from fourtuple.errors import ConnectError
+from fourtuple.four_tuple import Name
 from fourtuple.load.host import SlotHost
 from fourtuple.load.sink import MessageSink
 from fourtuple.options import Limits, Sockets

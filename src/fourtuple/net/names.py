@@ -8,7 +8,8 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-from fourtuple.address import FourTuple, Name, UnixName, from_sockaddr, unmapped
+from fourtuple.address import from_sockaddr, unmapped
+from fourtuple.four_tuple import FourTuple, Name, UnixName
 
 _UCRED = struct.Struct("iII")  # pid_t, uid_t, gid_t: the ids are unsigned
 

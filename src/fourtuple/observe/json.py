@@ -11,9 +11,10 @@ from enum import Enum
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Address, FourTuple, UnixName
+from fourtuple.address import Address
 from fourtuple.errors import DeadlinePassed
 from fourtuple.errors.framing import is_mistake
+from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.observe.outlet import Outlet, Writable, unblocked
 from fourtuple.printable import class_of, error_text, readable, repr_of, shortened, text_of, traceback_of
 from fourtuple.stream import Statistics

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from fourtuple import events
-from fourtuple.address import FourTuple, Name
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.stream import Reason, Stream
 
 LINKTYPE_RAW = 101

@@ -20,8 +20,9 @@ from contextlib import suppress
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Address, UnixName
+from fourtuple.address import Address
 from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, FourTupleError, MessageTooLong, OperationError
+from fourtuple.four_tuple import UnixName
 from fourtuple.framing import Line
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import AnyConnection, Places

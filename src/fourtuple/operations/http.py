@@ -23,9 +23,10 @@ from http import HTTPStatus
 import h11
 
 from fourtuple import events
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
 from fourtuple.connection import Connection
 from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, OperationError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Raw
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import Places

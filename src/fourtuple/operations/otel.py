@@ -17,8 +17,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from fourtuple import events
 from fourtuple._version import __version__
-from fourtuple.address import FourTuple
 from fourtuple.errors import DeadlinePassed
+from fourtuple.four_tuple import FourTuple
 from fourtuple.operations.measuring import sizes, sizes_of_batch
 from fourtuple.printable import class_of
 from fourtuple.service import Service

@@ -11,10 +11,10 @@ from itertools import chain
 from typing import Any
 
 from fourtuple._version import __version__
-from fourtuple.address import FourTuple
 from fourtuple.engine import Listener
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import AddressError, OperationError, OptionError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.handlers import Runner
 from fourtuple.net.acceptqueue import AcceptQueue
 from fourtuple.net.descriptors import default_connections

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
 from fourtuple.errors import AddressError, ConnectError, DeadlinePassed, PeerReset, TlsCertificateRefused
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector.routes import route_to
 from fourtuple.net.connecting import clock
 from fourtuple.net.connecting.sources import Target

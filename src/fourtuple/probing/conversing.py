@@ -6,7 +6,6 @@ import socket
 from dataclasses import dataclass, replace
 from typing import Any
 
-from fourtuple.address import FourTuple
 from fourtuple.blocking import BlockingConnection
 from fourtuple.errors import (
     ConnectionLost,
@@ -17,6 +16,7 @@ from fourtuple.errors import (
     TlsCertificateRefused,
     TlsError,
 )
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing
 from fourtuple.net.connecting import clock
 from fourtuple.options import Deadlines, Limits

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fourtuple.address import WILDCARDS, FourTuple, unmapped
+from fourtuple.address import WILDCARDS, unmapped
+from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.reading import snapshot
 from fourtuple.inspector.routes import route_to

@@ -17,8 +17,8 @@ import struct
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from fourtuple.address import FourTuple
 from fourtuple.errors import OptionError, ProxyHeaderError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.options import refuse
 from fourtuple.stream import Stream
 

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from fourtuple.address import Name
 from fourtuple.events.base import Event, event
+from fourtuple.four_tuple import Name
 
 
 @event

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Name
 from fourtuple.errors import EncodeError, FourTupleError
+from fourtuple.four_tuple import Name
 from fourtuple.framing import Framing, Raw, Unmapped
 from fourtuple.relay.cutting import Cut, Cutter
 from fourtuple.relay.events import MessageRelayed, StreamUncut

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fourtuple import events
-from fourtuple.address import Address, FourTuple
+from fourtuple.address import Address
 from fourtuple.client import connect, connection_over
 from fourtuple.client.options import Connect
 from fourtuple.connection import Connection
 from fourtuple.errors import OptionError
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import CRC32C, ProxyHeader

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from fourtuple import events
-from fourtuple.address import FourTuple, Name
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.engine.readiness import Nested
 from fourtuple.errors import DeadlinePassed, ProxyHeaderError, TlsError
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.handlers import InlineReplies, PreambleHandler, Runner, runner_for
 from fourtuple.net.names import connection_name
 from fourtuple.printable import error_text

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from fourtuple import events
-from fourtuple.address import FourTuple, Name
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.engine.consumer import Handlerless
 from fourtuple.errors import EncodeError
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.framing import Framing
 from fourtuple.net.acceptqueue import data_age
 from fourtuple.options import Deadlines, Limits

@@ -14,9 +14,9 @@ from functools import partial
 from typing import Any
 
 from fourtuple import events, fast_path
-from fourtuple.address import FourTuple
 from fourtuple.engine import Channel, Engine, Listener
 from fourtuple.engine.readiness import Nested, Swept, Watcher
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, decoder_of
 from fourtuple.framing.splitting import Split
 from fourtuple.handlers import InlineReplies

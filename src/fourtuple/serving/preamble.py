@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fourtuple import events
-from fourtuple.address import Name, UnixName, parse_networks
+from fourtuple.address import parse_networks
 from fourtuple.errors import OptionError, ProxyHeaderError
+from fourtuple.four_tuple import Name, UnixName
 from fourtuple.options import Proxy, Tls
 from fourtuple.serving.policy import Refusal
 from fourtuple.stream import Layer, Stream

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fourtuple.address import Name
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
+from fourtuple.four_tuple import Name
 from fourtuple.handlers import PreambleHandler, Runner
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.stream import Statistics

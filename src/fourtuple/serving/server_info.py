@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from fourtuple.address import Address, FourTuple, Name, UnixName
+from fourtuple.address import Address
 from fourtuple.connection import Connection
 from fourtuple.engine import Engine, Listener
 from fourtuple.errors import ServiceError
+from fourtuple.four_tuple import FourTuple, Name, UnixName
 from fourtuple.options import Limits, check_type
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.lifecycle import Lifecycle

@@ -25,9 +25,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.address import FourTuple, Name
 from fourtuple.errors import UnmappedMessage
 from fourtuple.events import Reason, Statistics
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Limits
 from fourtuple.rates.throttle import Throttle
@@ -100,7 +100,7 @@ class State(StreamFields):
     ) -> None:
         self._rare: dict[str, Any] | None = None
         self.framing: Framing = framing
-        #: Packed (:meth:`~fourtuple.address.FourTuple.unpacked`) until :attr:`name` is read.
+        #: Packed (:meth:`~fourtuple.four_tuple.FourTuple.unpacked`) until :attr:`name` is read.
         self._name: Name | bytes = name
         self.limits: Limits = limits
         # Reading.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from fourtuple.address import Name
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
 from fourtuple.events import Reason
+from fourtuple.four_tuple import Name
 from fourtuple.framing import Decoder, Framing, decoder_of, forget_error
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own

@@ -11,9 +11,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Generic, TypeVar, overload
 
-from fourtuple.address import FourTuple
 from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
+from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits
 from fourtuple.stream import Stream

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from fourtuple.address import Address, FourTuple, Name
+from fourtuple.address import Address
 from fourtuple.errors import ConnectError, ConnectRefused, ConnectTimeout
+from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.net.connecting.failures import combined, connect_error
 from fourtuple.net.connecting.sources import Target, closed_and_named
 from fourtuple.net.connecting.steps import Steps, Wait, clock

@@ -1,4 +1,4 @@
-/* The names of connections: packed, as most are stored, and as the FourTuple that users see. Twin: address.py. */
+/* The names of connections: packed, as most are stored, and as the FourTuple that users see. Twin: four_tuple.py. */
 #include "serving/_accept/accept.h"
 
 #include <arpa/inet.h>
