@@ -4,15 +4,9 @@ The engine and the blocking connection move octets in (:meth:`Stream.received`, 
 (:meth:`Stream.outgoing`, :meth:`Stream.sent`). What the octets mean is decided here, once. The current time is an
 argument.
 
-The two directions end independently (RFC 9293, 3.6)::
-
-    reading                                     writing
-    OPEN --- FIN received ----> ENDED           OPEN --- end_writing() --> ENDING --- outbox empty, FIN --> ENDED
-      \\--- RST, broken framing -> BROKEN          \\--- RST, abort ----------> BROKEN
-
-The conversation is over when each direction is ENDED or BROKEN. ``close()`` ends writing and discards everything that
-still arrives. Otherwise the kernel would answer the peer's last octets with an RST, which would destroy our last reply
-(RFC 2525, 2.17).
+The two directions end independently: half_close.py has the diagram. ``close()`` ends writing and discards everything
+that still arrives. Otherwise the kernel would answer the peer's last octets with an RST, which would destroy our last
+reply (RFC 2525, 2.17).
 
 **Batches.** Each read is decoded completely. Its messages wait in the inbox, and the decoder keeps their octets until
 the last of them is delivered. A caller that changes the framing or asks for raw octets before that gets exactly the
@@ -29,6 +23,7 @@ outbox and all counters still count the octets of the wire. A stream without a l
     Inbound       inbound.py       the decoder, the inbox, receiving
     Outbound      outbound.py      the outbox
     Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
+    HalfClose     half_close.py    how each direction ends by a FIN
     State         state.py         the record; the path: which conditions have to be checked for each message; the
                                    peer's clocks; properties for observers
     Requests      requests.py      which request gets which reply; created with the first request

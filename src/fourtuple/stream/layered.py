@@ -62,10 +62,7 @@ class Layered(Octets, Outbound):
         return False
 
     def _peer_finished(self, now: float) -> None:
-        self.reading = Half.ENDED
-        self.path = _SPECIAL
-        self.last_activity = now
-        self.message_since = None
+        self._take_fin(now)
         if not self.closing:
             self.because(self._reason_of_eof)
         if self._requests:

@@ -278,25 +278,12 @@ class Outbound(Backpressure):
     # -- the end --------------------------------------------------------------------------------------------
 
     def end_writing(self) -> None:
-        """Half-close: FIN follows the last octet of the outbox (RFC 9293, 3.6.1)."""
+        """Half-close: FIN follows the last octet of the outbox."""
         if self.pending:
             self.commit_ahead()
-        if self.writing is Half.OPEN:
-            self.writing = Half.ENDING
-            self.path = _SPECIAL
-            if self.layer is not None:
-                self.layer.end()
-                self._take_outgoing(self.layer)
-
-    @property
-    def fin_due(self) -> bool:
-        """Whether everything is written and FIN has to be sent now."""
-        return self.writing is Half.ENDING and not self.outbox_size and (self.layer is None or self.layer.finished)
-
-    def fin_sent(self, now: float) -> None:
-        """Note that FIN was sent."""
-        self.writing = Half.ENDED
-        self.fin_at = now
+        if self._begin_fin() and self.layer is not None:
+            self.layer.end()
+            self._take_outgoing(self.layer)
 
     def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:
         """End writing only: octets that the peer sent before the failure may still be read."""

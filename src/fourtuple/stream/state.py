@@ -321,12 +321,6 @@ class State(StreamFields):
         """Note the deadline or limit that ends the conversation: its calls raise this error. The first one stays."""
         self.cause = self.cause or error
 
-    def fin_arrived(self) -> bool:
-        """Note that the peer's FIN has come after octets not read yet; return whether this is new."""
-        news = not self.finishing
-        self.finishing = True
-        return news
-
     # -- observable state ---------------------------------------------------------------------------------
 
     @property
@@ -340,11 +334,6 @@ class State(StreamFields):
         """Octets held for this connection: undecoded, in decoded values, or not yet taken by the kernel."""
         held = self.outbox_size + self.decoder.held + (len(self._raw.octets) if self._raw is not None else 0)
         return held if self.layer is None else held + self.layer.holding
-
-    @property
-    def peer_finished(self) -> bool:
-        """Whether nothing comes after the octets already here: the peer has finished, or the direction is broken."""
-        return self.finishing or self.reading is not _OPEN
 
     @property
     def at_boundary(self) -> bool:

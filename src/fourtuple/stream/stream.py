@@ -281,14 +281,6 @@ class Stream(Layered):
         lost.__context__, lost.__suppress_context__ = error.with_traceback(None), True  # its text says the same
         return lost
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing is left to do: both directions have ended or are broken, and nothing waits for a rate."""
-        writing, reading = self.writing, self.reading
-        if (writing is not Half.ENDED and writing is not Half.BROKEN) or reading is Half.OPEN:
-            return False
-        return not (self.held_back and writing is reading is Half.ENDED)
-
     def late(self, error: DeadlinePassed) -> None:
         """Note that a deadline passed, and fail a handshake that a task waits for. The caller closes next."""
         self.because(Reason.DEADLINE)
