@@ -280,8 +280,8 @@ FILTERS = """
 | port | all but `~` | a number or a range |
 | flag | | stands alone, or after `not` |
 
-`=`, `!=` and `in` take several values, separated by commas: any of them. A field that the kernel does not say fulfils
-no comparison, not even `!=`. `and` binds before `or`; parentheses group.
+`=`, `!=` and `in` take several values, separated by commas: any of them. A field that the kernel does not report
+matches no comparison, not even `!=`. `and` binds before `or`; parentheses group.
 
 """
 

@@ -10,7 +10,7 @@ import pytest
 from fourtuple import errors
 
 EXAMPLES = [
-    errors.AddressError("nope", "it is no address"),
+    errors.AddressError("nope", "it is not an address"),
     errors.EncodeError("too long"),
     errors.MessageTooLong(17, 16),
     errors.IncompleteMessage(5, 16),

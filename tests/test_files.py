@@ -1,4 +1,4 @@
-"""Files that users name: what is no regular file is refused at once, whoever would read it."""
+"""Files that users name: what is not a regular file is refused at once, whoever would read it."""
 
 from __future__ import annotations
 

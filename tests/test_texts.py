@@ -27,6 +27,9 @@ INSTEAD = {
     r"mould|roster|doorstep|crew": "template, registry, preamble, run",
     r"(?-i:that is none)": "invalid",
     r"cannot be meant": "is invalid",
+    r"wanted (?:is|are)": "expected ...",
+    r", also (?:if|while|when|after|those|one|at|from)": "even if, even while, including those",
+    r"nevertheless": "anyway; still",
     r"who (?:reads|waits|speaks|sends|comes)": "the peer that reads ..., connections that wait",
 }
 TELLTALES = {re.compile(rf"\b(?:{words})\b", re.IGNORECASE): advice for words, advice in INSTEAD.items()}

@@ -23,7 +23,7 @@ REPAIRS: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...
     # What scrolls must be reached by the keyboard.
     (re.compile(r"<pre>"), '<pre tabindex="0">'),
     (re.compile(r'<div class="table-wrapper (?!.*tabindex)'), '<div tabindex="0" class="table-wrapper '),
-    # A cell without words is no header.
+    # A cell without words is not a header.
     (re.compile(r'<th class="head">(?:<p></p>)?</th>'), "<td></td>"),
     # The parameters of a long signature are lines, not definitions.
     (SIGNATURE, lambda found: f'<span class="sig-lines">\n{lines_of(found[1])}</span>'),

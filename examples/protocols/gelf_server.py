@@ -5,7 +5,7 @@ r"""A log server that speaks GELF over TCP: JSON texts, each ended by NUL.
     >>> logging.getLogger().addHandler(graypy.GELFTCPHandler("127.0.0.1", 9999))          (the package graypy)
     >>> logging.warning("it is getting late")
 
-Nothing is replied. What is no JSON is shown and costs nothing else.
+Nothing is replied. What is not JSON is shown and costs nothing else.
 """
 
 from typing import Any

@@ -4,7 +4,7 @@ r"""The front door of PostgreSQL (protocol 3.0): TLS where it is asked for, a pa
     psql "host=127.0.0.1 port=9999 user=alice password=secret dbname=x" -c "select 1"
 
 The first message has no type, all others begin with one: the framing changes after the first. The reply to SSLRequest
-is one octet that is no message at all: `send_octets`.
+is one octet that is not a message at all: `send_octets`.
 """
 
 import struct

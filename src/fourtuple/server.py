@@ -290,7 +290,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
             Where to connect from. Default: the kernel chooses.
         tls, server_hostname
             As of :func:`fourtuple.connect`: this side is the client of TLS. ``handshake_timeout`` bounds the handshake.
-            Default: no TLS, also if the server expects TLS of those that come.
+            Default: no TLS, even if the server expects TLS of those that come.
 
         Raises :class:`~fourtuple.errors.AddressError` and :class:`~fourtuple.errors.OptionError` for arguments that
         cannot work, and :class:`~fourtuple.errors.ServiceError` for a server that is not started or that stops. Call it

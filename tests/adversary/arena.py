@@ -51,7 +51,7 @@ class Target:
     def when(self, condition: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
         """Its numbers as soon as something is so; the test's timeout is the bound."""
         while not condition(numbers := self.report()):
-            time.sleep(0.01)  # a question a hundred times a second is no attack of its own
+            time.sleep(0.01)  # a question a hundred times a second is not an attack of its own
         return numbers
 
     def memory(self) -> int:

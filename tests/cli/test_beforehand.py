@@ -102,7 +102,7 @@ def test_a_control_socket_and_pages_in_use_are_noticed_before_workers_start(run:
             assert (done.code, done.text) == (3, ""), flags
             assert told in done.err
             assert "worker" not in done.err
-    # The file that a killed server has left is no error, and neither is one beside which the server ends.
+    # The file that a killed server has left is not an error, and neither is one beside which the server ends.
     done = run("serve", "nothing.py", "--workers", "1", "--port", "0", "--control", "control.sock")
     assert "nothing.py" in done.err
 

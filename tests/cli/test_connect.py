@@ -691,7 +691,7 @@ def test_a_framing_of_the_users(run: Run, serve: Serve, tmp_path: Path) -> None:
     [
         ("nothing.py:framing", "there is no file nothing.py"),
         ("mine.py:nothing", "mine.py has no 'nothing'; its framings: framing, other"),
-        ("mine.py:service", "mine.py:service is no Framing but an int"),
+        ("mine.py:service", "mine.py:service is not a Framing but an int"),
         ("raising.py", "the import of raising.py failed\nTraceback"),
         ("lime", "did you mean line?"),
     ],

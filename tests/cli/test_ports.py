@@ -163,7 +163,7 @@ def test_too_few_free_ports_are_a_failure() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["htps"], "'htps' is no port, and no service of IANA's, did you mean 'https'?"),
+        (["htps"], "'htps' is neither a port nor a service name of IANA's, did you mean 'https'?"),
         (["99999"], "'99999': ports are 0 to 65535, the lower one first"),
         (["9-8"], "'9-8': ports are 0 to 65535, the lower one first"),
         (["1-5000"], "5,000 ports, no more than 1,024 are told apart"),

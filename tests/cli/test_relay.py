@@ -532,7 +532,7 @@ def test_no_program_outlives_the_relay(relay: Serve, tmp_path: Path) -> None:
 
 
 def until_gone(pid: int) -> None:
-    """Wait for the end of a process that is no child of ours."""
+    """Wait for the end of a process that is not a child of ours."""
     with suppress(ProcessLookupError):
         ended = os.pidfd_open(pid)
         try:
@@ -582,7 +582,7 @@ def test_a_recording_is_played_as_the_server_and_as_the_client(relay: Serve, ser
         (("127.0.0.1:0", "127.0.0.1:1", "-t", "latency:latency=100"), "a time with its unit"),
         (("127.0.0.1:0", "127.0.0.1:1", "-t", "corrupt", "-t", "corrupt"), "two toxics are named corrupt downstream"),
         (("127.0.0.1:0", "127.0.0.1:1", "--toxics", "nothing"), "--toxics nothing: No such file or directory"),
-        (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:other"), "mine.py:other is no function but an int"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:other"), "mine.py:other is not a function but an int"),
         (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine"), "a function in a file is needed, as in file.py:function"),
         (
             ("127.0.0.1:0", "127.0.0.1:1", "--hexdump", "--log-format", "json"),
@@ -593,8 +593,8 @@ def test_a_recording_is_played_as_the_server_and_as_the_client(relay: Serve, ser
         (("127.0.0.1:0", "exec:no_such_program"), "there is no program 'no_such_program'"),
         (("127.0.0.1:0", "exec:cat", "--target-tls"), "takes neither TLS nor a PROXY header"),
         (("127.0.0.1:0", "replay:nothing.pcap"), "replay:nothing.pcap: No such file or directory"),
-        (("127.0.0.1:0", "replay:mine.py"), "this is no pcap file"),
-        (("replay:mine.py", "127.0.0.1:1"), "this is no pcap file"),
+        (("127.0.0.1:0", "replay:mine.py"), "this is not a pcap file"),
+        (("replay:mine.py", "127.0.0.1:1"), "this is not a pcap file"),
         (("127.0.0.1:0", "127.0.0.1:1", "-f", "lime"), "did you mean line?"),
     ],
 )

@@ -90,7 +90,7 @@ def test_words_without_quotes_are_one_filter(run: Run) -> None:
     ("arguments", "says"),
     [
         (["stat=listen"], "fourtuple: cannot read filter 'stat=listen' at character 1: no field 'stat', did you mean"),
-        (["--port", "http"], "port: 'http' is no port and no range of ports"),
+        (["--port", "http"], "port: 'http' is neither a port nor a range of ports"),
         (["--state", "opened"], "no state 'opened'"),
         (["--sort", "rt"], "--sort: no field 'rt', did you mean 'rtt'?"),
         (["--group", "prog"], "--group: no field 'prog'"),

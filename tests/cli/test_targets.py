@@ -80,7 +80,7 @@ FILES = {
         ("nothing.py", 2, "there is no file nothing.py"),
         ("127.0.0.1", 2, "'127.0.0.1' is neither the name of a module"),
         ("other.py", 2, "other.py has no 'service'; its services: other"),
-        ("function.py", 2, "function.py:service is no fourtuple.Service but a function"),
+        ("function.py", 2, "function.py:service is not a fourtuple.Service but a function"),
         ("bare.py", 2, "the service has no handler"),
         ("syntax.py", 2, "SyntaxError: invalid syntax"),
         ("raising.py", 2, "ZeroDivisionError: division by zero"),

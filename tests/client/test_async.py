@@ -151,7 +151,7 @@ def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:
                         break
             assert got[:2] == [b"one", b"two"]
             line.say(b"nobody wants it")  # it is there before the request is sent, so it is not its reply
-            asking = asyncio.ensure_future(client.request(b"a request"))  # leaving the block was no death
+            asking = asyncio.ensure_future(client.request(b"a request"))  # leaving the block was not a death
             assert await asyncio.to_thread(line.hear) == b"a request"
             line.say(b"A REPLY")
             assert await asking == b"A REPLY"

@@ -414,7 +414,7 @@ def test_a_connection_that_is_not_awaited_cannot_be_used(use: Callable[[Any], ob
     assert "fourtuple.blocking.connect" in str(caught.value)
     assert isinstance(caught.value, TypeError | AttributeError)
     assert not hasattr(opening, "send")
-    assert copy.copy(opening) is not opening  # what Python looks for by itself is no use of it
+    assert copy.copy(opening) is not opening  # what Python looks for by itself is not a use of it
 
 
 def test_with_names_the_blocking_connect() -> None:

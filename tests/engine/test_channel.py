@@ -319,7 +319,7 @@ def test_what_the_peer_sent_before_a_write_failed_is_still_read(run_async: Any, 
 
 
 class Refusing:
-    """A socket whose writes fail in a way that is no reset."""
+    """A socket whose writes fail in a way that is not a reset."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock

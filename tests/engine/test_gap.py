@@ -1,4 +1,4 @@
-"""Messages that silence ends: who keeps the time, and what is no silence."""
+"""Messages that silence ends: who keeps the time, and what is not a silence."""
 
 from __future__ import annotations
 

@@ -117,8 +117,8 @@ COMPOSED["stuffed:\\xf8,escape=\\xf7,table=\\xf7\\x00|\\xf8\\x0f"] = [
     Vector(
         b"\xf8a\xf7\1\xf8b\xf7\xf8c\xf8",
         [
-            Unmapped(b"a\xf7\1", MalformedMessage(r"the escape b'\xf7' stands before b'\x01', which is no code")),
-            Unmapped(b"b\xf7", MalformedMessage(r"the escape b'\xf7' stands before b'', which is no code")),
+            Unmapped(b"a\xf7\1", MalformedMessage(r"the escape b'\xf7' stands before b'\x01', which is not a code")),
+            Unmapped(b"b\xf7", MalformedMessage(r"the escape b'\xf7' stands before b'', which is not a code")),
             b"c",
         ],
         canonical=False,

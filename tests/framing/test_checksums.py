@@ -86,7 +86,7 @@ def test_a_function_that_returns_something_else() -> None:
     [
         (lambda: checked(u8(), "crc16"), "there is no checksum 'crc16'"),
         (lambda: checked(u8(), "crc16-modbuz"), "did you mean crc16-modbus?"),
-        (lambda: checked(u8(), "xor/oct"), "'oct' is no form; there are be, le and hex"),
+        (lambda: checked(u8(), "xor/oct"), "'oct' is not a form; there are be, le and hex"),
         (lambda: checked(u8(), "xor", size=1), "are for a function"),
         (lambda: checked(u8(), "crc8@5:2"), "checksum 'crc8@5:2': the range from octet 5 to octet 2 is empty"),
         (lambda: checked(u8(), "crc8@-2:-2"), "the range from octet -2 to octet -2 is empty"),

@@ -1,4 +1,4 @@
-"""A function of a framing's author that raises something that is no Exception: the mistake of one connection."""
+"""A function of a framing's author that raises something that is not an Exception: the mistake of one connection."""
 
 from __future__ import annotations
 

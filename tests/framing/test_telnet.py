@@ -33,7 +33,7 @@ def test_what_a_program_without_options_answers(command: bytes, answer: bytes | 
 
 @pytest.mark.parametrize("octets", [b"", b"x", b"\xff", b"\xff\xff", b"\xff\xfd", b"\xff\xfd\1\1", b"\xff\xfa\1\xff"])
 def test_what_is_no_command_is_refused(octets: bytes) -> None:
-    with pytest.raises(EncodeError, match="is no command"):
+    with pytest.raises(EncodeError, match="is not a command"):
         Telnet().encode(TelnetCommand(octets))
 
 

@@ -122,7 +122,7 @@ HOSTILE = {
     "numbers": b":1000\r\n",
     "floats": b",1.5\r\n",
     "errors": b"-ab\r\n",
-    "errors that are no text": b"-\xff\xff\xff\xff\xf0\x9f\x98\x80\r\n",
+    "errors that are not text": b"-\xff\xff\xff\xff\xf0\x9f\x98\x80\r\n",
     "big numbers": b"(" + b"9" * 100 + b"\r\n",
     "attributes": b"|1\r\n+aa\r\n*1\r\n:1000\r\n:1000\r\n",
 }

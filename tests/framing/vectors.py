@@ -375,7 +375,7 @@ KNOWN["resp:3"] = [
     Vector(b"=15\r\ntxt:Some string\r\n!5\r\nERR x\r\n", [b"Some string", ReplyError("ERR x")], canonical=False),
     Vector(b"~2\r\n:1\r\n:2\r\n~0\r\n", [Members((1, 2)), Members()]),
     Vector(b"|1\r\n+ttl\r\n:3\r\n*1\r\n:1\r\n|0\r\n\r\n:1\r\n", [[1], 1], canonical=False),
-    # A map with a key that is no octets, or with one twice, is no dict.
+    # A map with a key that is not octets, or with one twice, is not a dict.
     Vector(b"%2\r\n:1\r\n$1\r\na\r\n$1\r\nb\r\n_\r\n%0\r\n", [Pairs(((1, b"a"), (b"b", None))), {}]),
     Vector(b"%2\r\n+a\r\n:1\r\n+a\r\n:2\r\n", [Pairs(((Simple(b"a"), 1), (Simple(b"a"), 2)))]),
     Vector(b"%1\r\n%1\r\n+a\r\n:1\r\n*0\r\n", [Pairs((({Simple(b"a"): 1}, []),))]),

@@ -255,7 +255,7 @@ def test_a_broken_message_behind_good_ones_is_told_at_once(
 def test_behind_a_full_batch_whose_replies_had_to_wait_comes_the_next(
     run_async: Any, readiness: str, times: int
 ) -> None:
-    """It is handled in several goes, and the last of them is no full batch."""
+    """It is handled in several goes, and the last of them is not a full batch."""
 
     async def main() -> None:
         service = Service("line")

@@ -431,7 +431,7 @@ def test_the_handler_s_own_end_does_not_cancel_it(run_async: Any, readiness: str
             else:
                 with pytest.raises(ConnectionResetError):
                     await peer.receive_all()
-            peer.reset()  # behind a close() this is no loss either
+            peer.reset()  # behind a close() this is not a loss either
             await seen.closed()
             await turns(100)
             assert (books(server), done, closed) == (ONE, [], [])

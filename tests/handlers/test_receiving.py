@@ -658,7 +658,7 @@ def test_messages_cost_nothing_that_stays(run_async: Any, readiness: str) -> Non
     run_async(main())
 
 
-# -- who is no usual connection ---------------------------------------------------------------------------
+# -- connections off the fast path -------------------------------------------------------------------------
 
 
 class Loud(Connection):

@@ -46,7 +46,7 @@ def test_each_toxic(text: str, toxics: Toxics) -> None:
         ("latency", "latency: latency needs latency"),
         ("latency:latency=100", "latency: '100' given, a time with its unit, as in 100ms or 0.1s needed"),
         ("latency:latency=1h", "a time with its unit"),
-        ("latency:latency", "'latency' is no attribute, write name=value"),
+        ("latency:latency", "'latency' is not an attribute, write name=value"),
         ("latency:latency=1ms,latency=2ms", "latency is given twice"),
         ("latency:jiter=1ms,latency=1ms", r"latency has no attribute 'jiter'; did you mean jitter\?"),
         ("bandwidth:rate=100", "rate: '100' given, octets a second with a unit"),

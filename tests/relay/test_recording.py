@@ -74,7 +74,7 @@ def test_other_links_and_byte_orders(link: int, head: bytes, order: str) -> None
     ("octets", "said"),
     [
         (b"", "too short"),
-        (bytes(100), "this is no pcap file: it begins with"),
+        (bytes(100), "this is not a pcap file: it begins with"),
         (b"\n\r\r\n" + bytes(100), "tshark -r FILE -F pcap"),
         (file_of(195, []), "link type 195"),
     ],

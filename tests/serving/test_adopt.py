@@ -220,7 +220,7 @@ def test_it_begins_with_tls_where_the_server_does(run_async: Any, readiness: str
     run_async(main())
 
 
-# -- what is no connection --------------------------------------------------------------------------------
+# -- what is not a connection --------------------------------------------------------------------------------
 
 
 def datagrams() -> socket.socket:

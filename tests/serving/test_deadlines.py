@@ -256,7 +256,7 @@ def test_a_peer_that_does_not_answer_our_fin(run_async: Any, readiness: str) -> 
                 assert not rig.seen.of(events.Closed)
                 rig.pass_time(0.01)
                 assert (await rig.seen.closed()).reason is Reason.CLOSED
-                assert rig.missed() == []  # it is no fault
+                assert rig.missed() == []  # it is not a fault
 
     run_async(main())
 

@@ -120,7 +120,7 @@ def test_what_cannot_listen_is_refused(make: Any, told: str, stack: ExitStack) -
     [
         (connected, "it is connected"),
         (lambda stack: stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)), "it sends datagrams"),
-        (lambda stack: stack.enter_context(open(os.devnull)), "this is no socket"),  # noqa: SIM115
+        (lambda stack: stack.enter_context(open(os.devnull)), "this is not a socket"),  # noqa: SIM115
     ],
 )
 def test_a_descriptor_that_cannot_listen_is_refused_and_stays_open(make: Any, told: str, stack: ExitStack) -> None:
@@ -131,7 +131,7 @@ def test_a_descriptor_that_cannot_listen_is_refused_and_stays_open(make: Any, to
 
 
 def test_a_descriptor_that_is_not_open() -> None:
-    with pytest.raises(ListenError, match=r"fd:999999.*this is no socket"):
+    with pytest.raises(ListenError, match=r"fd:999999.*this is not a socket"):
         take_given(999_999, Sockets())
 
 

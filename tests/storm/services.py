@@ -21,7 +21,7 @@ class Failure(Exception):
 
 
 class BaseFailure(BaseException):
-    """What handlers raise that is no Exception."""
+    """What handlers raise that is not an Exception."""
 
 
 class Bye(Exception):

@@ -269,7 +269,7 @@ time.sleep(0.3 if first else 0)
 
 
 def test_a_worker_that_dies_while_it_is_asked_does_no_harm(run_async: RunAsync, tmp_path: Path) -> None:
-    """It closes its channel, and writes what is no message: the supervisor goes on."""
+    """It closes its channel, and writes what is not a message: the supervisor goes on."""
     source = (
         "os.write(seat['channel'], b'\\xff' * 8); os.write(seat['ready'], b'!'); os.close(seat['channel']); "
         "time.sleep(1000)"

@@ -197,7 +197,7 @@ class ProtocolRunner(Runner):
     # -- the end ------------------------------------------------------------------------------------------
 
     def closes(self) -> None:
-        """Close after what was written; then the protocol is told, also while the peer's FIN is awaited."""
+        """Close after what was written; then the protocol is told, even while the peer's FIN is awaited."""
         self.gone = True
         if self._eof and self.stream.reading is Half.OPEN:
             self.stream.because(Reason.DRAINED)

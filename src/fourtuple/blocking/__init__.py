@@ -5,7 +5,7 @@ This package only moves octets. The :class:`~fourtuple.stream.Stream` decides wh
     receive()  ->  Receiving.wait_for()  ->  recv(2)   (one system call where there is no timeout)
     send()     ->  Sending.write_out()   ->  send(2)   (at once; poll(2) only for what the kernel did not take)
 
-Octets that a timeout left in the outbox go out with the next call of any kind, also while that waits to receive.
+Octets that a timeout left in the outbox go out with the next call of any kind, even while that waits to receive.
 
 One thread may receive while another one sends. A KeyboardInterrupt loses nothing: calls wait in recv(2) and poll(2),
 which have taken nothing when a signal ends them, and the octets from a system call are stored before Python checks for

@@ -347,7 +347,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.write_out(timeout)
 
     def send_octets(self, octets: Octets, timeout: float | None = None) -> None:
-        """Send octets that are no message, unchanged, in order with the messages; otherwise like :meth:`send`.
+        """Send octets outside of any message, unchanged, in order with the messages; otherwise like :meth:`send`.
 
         The counterpart of :meth:`receive_exactly`. ``timeout`` bounds the wait, in seconds (default: no bound).
         """

@@ -31,7 +31,7 @@ _AFTERWARDS = {
 class Receiving:
     """Reads, one system call after the other, for one thread at a time. The stream decides what the octets mean.
 
-    A call that receives holds ``_reading``, also while it waits; it writes the outbox meanwhile.
+    A call that receives holds ``_reading``, even while it waits; it writes the outbox meanwhile.
     """
 
     __slots__ = ("_arrived", "_look", "_reading", "_sending", "_socket", "_stream", "_torn", "asking")

@@ -115,7 +115,7 @@ class Top(App[None]):
             else:
                 view = self._look(self.wanted, [sort] if sort else [], self._first, self.rows)
         except OSError as error:
-            self.trouble = f"the kernel lets nothing be seen: {error.strerror or error}"
+            self.trouble = f"the sockets cannot be read: {error.strerror or error}"
             return
         self.trouble = ""
         if self.opened is not None:
@@ -260,7 +260,7 @@ class Top(App[None]):
         self.trouble = ""
 
     def _again(self) -> None:
-        """Look at once, also while paused: other rows were asked for."""
+        """Look at once, even while paused: other rows were asked for."""
         paused, self.paused = self.paused, False
         self.refresh_now()
         self.paused = paused

@@ -155,7 +155,7 @@ def bench(
 
     Each connection sends a request, waits for its reply, and sends the next (a closed loop); with --rate, requests
     are sent on time whether the server keeps up or not (an open loop), and latencies count from that time. --duration
-    bounds the load; Ctrl-C ends it early, also while it connects, and prints the results so far.
+    bounds the load; Ctrl-C ends it early, even while it connects, and prints the results so far.
 
     Exit codes: 0 success, 1 wrong replies, invalid messages, lost connections or requests without a reply, 2 usage,
     3 cannot connect, 4 no reply in time or a rate that was not reached, 130 interrupted.

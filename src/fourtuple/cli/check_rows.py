@@ -134,7 +134,7 @@ def _rows(options: Options, settings: Mapping[str, Setting], workers: int | None
 
 
 def _in_workers(options: Options, name: str, workers: int | None) -> Row:
-    """Return what workers make of an option; nothing, if it is no limit that they divide or count by themselves."""
+    """Return what workers make of an option; nothing, if it is not a limit that they divide or count by themselves."""
     value = getattr(options, name)
     if workers is None or workers <= 1 or not isinstance(options, Limits):
         return {}

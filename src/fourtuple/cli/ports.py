@@ -48,7 +48,7 @@ def ports(which: tuple[str, ...], free: int | None, everything: bool, as_json: b
     With --free it prints ports that are unassigned, not in use (a socket was bound to each), and outside of the
     ephemeral range: one a line.
 
-    Exit codes: 0 done, 1 not as many ports are free, 2 usage, 3 the kernel lets nothing be seen.
+    Exit codes: 0 done, 1 not as many ports are free, 2 usage, 3 the sockets cannot be read.
     """
     if free is not None and which:
         raise click.UsageError("--free looks for ports itself: it takes no PORT")
@@ -88,7 +88,8 @@ def _ports(text: str) -> Iterator[int]:
     if not numbers:
         names = {assigned(port) for port in assigned_ports()}
         raise click.BadParameter(
-            f"{text!r} is no port, and no service of IANA's{suggestion(text.lower(), names)}", param_hint="PORT"
+            f"{text!r} is neither a port nor a service name of IANA's{suggestion(text.lower(), names)}",
+            param_hint="PORT",
         )
     yield from numbers
 

@@ -91,12 +91,12 @@ def sockets(
     FILTER chooses among them, as in: fourtuple sockets 'state=established and peer in 10.0.0.0/8 and rtt > 50ms'.
     The options are short for it; all that is given has to hold, several values of one option are alternatives.
     Fields, beside those of the options: local, peer-port, user, container, recvq, sendq, queue, full, waiting, rtt,
-    rttvar, cwnd, retrans, lost, idle, sent, received, rate, limited, timer ... A misspelled one is told all of them.
+    rttvar, cwnd, retrans, lost, idle, sent, received, rate, limited, timer ... For a misspelled one, the error lists all.
 
     No root is needed, except to see the processes of other users and to close sockets.
 
-    Exit codes: 0 done, 1 the kernel refused to close some or there were none to close, 2 usage, 3 the kernel lets
-    nothing be seen.
+    Exit codes: 0 done, 1 the kernel refused to close some or there were none to close, 2 usage, 3 the sockets
+    cannot be read.
     """
     values = {"port": port, "program": program, "pid": pid, "state": state, "peer": peer}
     flags = {"listening": listening, "slow": slow}

@@ -31,7 +31,7 @@ def open_standard_files() -> None:
 def tell_last(text: str) -> None:
     """Print lines on standard error at the end of a command, and wait only a moment for the reader.
 
-    A pipe without a reader fills up, and a command that stops must end nevertheless.
+    A pipe without a reader fills up, and a command that stops must end anyway.
     """
     outlet = unblocked(sys.stderr, lambda _: "")
     with suppress(OSError, ValueError):

@@ -13,7 +13,7 @@ Paint = Callable[[str, str], str]
 
 
 def painter(file: TextIO) -> Paint:
-    """Return what paints for this file: no colours if it is no terminal or a dumb one, or if NO_COLOR is set."""
+    """Return what paints for this file: no colours if it is not a terminal or a dumb one, or if NO_COLOR is set."""
     if not is_terminal(file):
         return lambda _style, text: text
     # Imported here: loading rich takes longer than many conversations.

@@ -77,7 +77,7 @@ def found_in(module: ModuleType, place: str, attribute: str, wanted: Callable[[A
         hint = f"; its {noun}s: {', '.join(names)}" if names else f", nor any other {noun}"
         raise Failure(f"{place} has no {attribute!r}{hint}", Exit.USAGE) from None
     if not wanted(found):
-        raise Failure(f"{place}:{attribute} is no {kind.partition(' ')[2]} but {_a(type(found).__name__)}", Exit.USAGE)
+        raise Failure(f"{place}:{attribute} is not {kind} but {_a(type(found).__name__)}", Exit.USAGE)
     return found
 
 

@@ -95,7 +95,7 @@ def options_in(
 
 
 def convert(option: Declared, value: Any, where: str) -> Any:
-    """Return the value of an option that was given as text; what is no text is left for the family to check."""
+    """Return the value of an option that was given as text; what is not text is left for the family to check."""
     if not isinstance(value, str):
         return value  # a TOML number or boolean
     try:

@@ -46,7 +46,7 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         async; then the next call waits until the last one is done, and calls that were due meanwhile are left out. What
         it returns is awaited if it can be, so ``connection.every(30, connection.send, b"ping")`` is enough.
 
-        The timer ends with the connection, also when this side closes it. A coroutine that still runs then is
+        The timer ends with the connection, even when this side closes it. A coroutine that still runs then is
         cancelled. If the function raises, the connection ends as when its handler raises, with an event. A connection
         has at most 64 timers; then :class:`~fourtuple.errors.TooManyTimers` is raised. Raises
         :class:`~fourtuple.errors.OptionError` for ``seconds`` that are not more than 0.
@@ -69,7 +69,7 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         """Change deadlines of this connection, ``changes``, in seconds; return all of them.
 
         ``connection.change_deadlines(idle_timeout=90)`` after a login, for example, or ``message_timeout=None``. They
-        apply at once, also to what has begun: a peer that is idle for longer already is closed by the next check. You
+        apply at once, even to what has begun: a peer that is idle for longer already is closed by the next check. You
         can change ``handshake_timeout``, ``first_message_timeout``, ``message_timeout``, ``idle_timeout``,
         ``handler_timeout``, ``write_timeout``, ``rate_timeout`` and ``linger_timeout``. Raises
         :class:`~fourtuple.errors.OptionError` for others, and for invalid values; then nothing has changed.

@@ -248,7 +248,7 @@ class Connection(
         return self._done(len(messages))
 
     def send_octets(self, octets: Octets) -> Sent:
-        """Send octets that are no message, unchanged, in order with the messages; otherwise like :meth:`send`.
+        """Send octets outside of any message, unchanged, in order with the messages; otherwise like :meth:`send`.
 
         The counterpart of :meth:`receive_exactly`.
         """

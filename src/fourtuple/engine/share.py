@@ -6,7 +6,7 @@ seconds. After that, others go first: a plain handler is called again in another
 engine resumes it (:meth:`fourtuple.engine.Engine.go_behind`).
 
 The clock is not read for every message: it is read after the first, after four more, and then after every sixteen.
-When messages turn out to be slow, so that fewer than 64 take a whole share, it is read after each message; also in the
+When messages turn out to be slow, so that fewer than 64 take a whole share, it is read after each message, even in the
 shares that follow, for a while. Code that may take long by itself reads it each time (:meth:`Share.look`).
 ``engine/_turn/share.c`` is the same class in C.
 """

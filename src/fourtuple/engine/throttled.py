@@ -2,7 +2,7 @@
 
 Only servers with a rate have such channels; all others pay nothing for it. The turn in C declines them by their class.
 The stream and its throttle decide what the rates allow. This file decides when the channel continues: with the sweep,
-four times a second. A bucket holds tokens for one second, so the rate is reached nevertheless.
+four times a second. A bucket holds tokens for one second, so the rate is still reached.
 
 After a loss nothing waits any more: what the rate has not allowed until then is dropped.
 """

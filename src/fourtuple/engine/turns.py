@@ -43,7 +43,7 @@ TURN_SECONDS = 0.005
 #: 4096 messages take about half a millisecond, so switching to another connection then costs little.
 SHARE_MESSAGES = 4096
 #: The events, the tasks that had used up their share, and the tasks that the loop runs until the next turn have the
-#: time of one turn together. When it is used up, the tasks have this part of a turn nevertheless.
+#: time of one turn together. When it is used up, the tasks still have this part of a turn.
 LEAST_PART = 0.2
 #: A handler that blocks the loop longer than this is named in an event.
 SLOW_SECONDS = 0.1
@@ -203,7 +203,7 @@ class Turns(Sweeping):
     def _let_go_on(self, behind: Behind, end: float) -> None:
         """Resume tasks that had used up their share, for at most a share of each watcher, until the turn's end.
 
-        At least one task is resumed: when events have used up all turns for a while, tasks must go on nevertheless.
+        At least one task is resumed: when events have used up all turns for a while, tasks must still go on.
         """
         watchers = list(behind)
         for number, watcher in enumerate(watchers):
@@ -271,7 +271,7 @@ class Turns(Sweeping):
                     os.close(sock)
                 else:
                     sock.close()
-            except OSError:  # on Linux the descriptor is free nevertheless (close(2))
+            except OSError:  # on Linux the descriptor is free anyway (close(2))
                 pass
             except BaseException:
                 to_close[-1] = sock

@@ -130,7 +130,7 @@ def read_checksum(text: str) -> Checksum:
     size, usual, number = _NAMED[found[1]]
     form = found[2] or usual
     if form not in ("be", "le", "hex"):
-        raise OptionError(f"checksum {text!r}: {form!r} is no form; there are be, le and hex")
+        raise OptionError(f"checksum {text!r}: {form!r} is not a form; there are be, le and hex")
     first, end = int(found[3] or 0), None if found[4] is None else int(found[4])
     _check_range(f"checksum {text!r}", first, end)
     if form == "hex":

@@ -42,7 +42,7 @@ class Netstring(Split[bytes, Octets]):
     length above ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`, when the last digit or the
     twenty-first has come.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 
@@ -82,7 +82,7 @@ class OctetCounting(Split[bytes, Octets]):
 
     ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
     default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
-    message, in octets. The default is no bound, because your own program makes these messages.
+    message, in octets. By default there is no bound, because your own program makes these messages.
     """
 
     max_message: int | None = DEFAULT_MAX_MESSAGE
@@ -126,7 +126,7 @@ class Syslog(Split[bytes, Octets]):
 
     ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
     default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
-    message, in octets. The default is no bound, because your own program makes these messages.
+    message, in octets. By default there is no bound, because your own program makes these messages.
 
     With ``resync``, a broken message does not end the stream: an :class:`~fourtuple.framing.Unmapped` takes its place.
     One that is too long is skipped, by its count or up to its trailer. Digits without a space behind them begin a

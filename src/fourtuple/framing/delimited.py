@@ -32,7 +32,7 @@ class Delimited(Split[bytes, Octets]):
     """A message ends with one of ``delimiters``; the encoder writes the first of them.
 
     With ``keep``, the delimiter is part of the message. With ``swallow``, a CR, an LF or both after a
-    delimiter are discarded, also if they come in a later read: many devices send them for the sake of terminals.
+    delimiter are discarded, even if they come in a later read: many devices send them for the sake of terminals.
 
     ``max_message`` counts octets without the delimiter. A longer message raises
     :class:`~fourtuple.errors.MessageTooLong`. With ``resync`` it is skipped up to its delimiter instead, and an
@@ -43,7 +43,7 @@ class Delimited(Split[bytes, Octets]):
     Raises :class:`~fourtuple.errors.OptionError` if there is no delimiter or an empty one, and if one delimiter
     contains another before its end: which of the two ends a message would then depend on how the stream is cut.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

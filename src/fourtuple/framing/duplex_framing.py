@@ -109,7 +109,7 @@ def duplex(receives: Framing[In, NewOut] | str, sends: Framing[NewIn, Out] | str
 
 
 def of_two(receives: Framing[In, NewOut], sends: Framing[NewIn, Out]) -> Duplex[In, Out, NewOut, NewIn]:
-    """The framing of two directions, in its simplest form. Type checkers see a Duplex, also if both are equal."""
+    """The framing of two directions, in its simplest form. Type checkers see a Duplex, even if both are equal."""
     made = Duplex(receives, sends)
     simplest: Any = made.receives if made.receives == made.sends else made
     return simplest  # type: ignore[no-any-return]

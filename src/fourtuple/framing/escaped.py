@@ -34,7 +34,7 @@ class Escaped(Stuffed):
 
     ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
     default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
-    message, in octets. The default is no bound, because your own program makes these messages.
+    message, in octets. By default there is no bound, because your own program makes these messages.
     """
 
     flag: bytes = b"\x7e"  # type: ignore[misc]
@@ -83,7 +83,7 @@ class Escaped(Stuffed):
     def _unescape(self, found: re.Match[bytes]) -> bytes:
         octet = self._octets.get(found[1])
         if octet is None:
-            raise MalformedMessage(f"the escape {self.escape!r} stands before {found[1]!r}, which is no code")
+            raise MalformedMessage(f"the escape {self.escape!r} stands before {found[1]!r}, which is not a code")
         return octet
 
 
@@ -98,7 +98,7 @@ class DleStx(Framing[bytes, Octets]):
     before anything else become an :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -19,7 +19,7 @@ from fourtuple.printable import error_text
 def from_octets(framing: Framing, octets: bytes) -> Any:
     """Return the message that these octets stand for: the value of a JSON text with ``+json``, a text with ``+text``.
 
-    With other framings these are the octets. Raises :class:`~fourtuple.errors.EncodeError` for octets that are no JSON
+    With other framings these are the octets. Raises :class:`~fourtuple.errors.EncodeError` for octets that are not JSON
     or no UTF-8, and for a framing that sends values of another kind.
     """
     if not isinstance(framing, Mapped):

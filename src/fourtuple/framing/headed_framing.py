@@ -50,7 +50,7 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
 
     ``trailer`` are octets at the very end of each message. ``max_message`` bounds a received message with its head, in
     octets (default: 1 MiB); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds a sent message,
-    in octets. The default is no bound, because your own program makes these messages.
+    in octets. By default there is no bound, because your own program makes these messages.
     """
 
     head: Framing[In_co, Out_contra]

@@ -39,7 +39,7 @@ class ContentLength(Framing[bytes, Octets]):
     If there are ``content_types``, a message with a ``Content-Type`` of another media type becomes an
     :class:`~fourtuple.framing.Unmapped`; parameters such as ``charset`` do not matter, and neither does upper case.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

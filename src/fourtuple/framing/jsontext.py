@@ -32,7 +32,7 @@ class Json(Framing[bytes, Octets]):
     writes an LF after each message.
 
     With ``elements``, the stream is one array without an end, or several, and each element is a message: it comes when
-    it is whole, not when its array is. An end of file between two elements is no error, in the middle of one it is,
+    it is whole, not when its array is. An end of file between two elements is not an error, in the middle of one it is,
     and a number or name ends at a comma or bracket only. The encoder writes each message as an array of one element;
     to write one long array, send its brackets and commas with ``send_octets()``.
 
@@ -40,7 +40,7 @@ class Json(Framing[bytes, Octets]):
     :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

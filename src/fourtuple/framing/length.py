@@ -70,7 +70,7 @@ class Length(Split[bytes, Octets]):
     :class:`~fourtuple.errors.MalformedMessage`. If messages contain the length, the encoder checks it and raises
     :class:`~fourtuple.errors.EncodeError` for a wrong one.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -42,7 +42,7 @@ class Line(Split[bytes, Octets]):
     With ``last``, octets without an ending before the end of file are the last line; otherwise they raise
     :class:`~fourtuple.errors.IncompleteMessage`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -47,7 +47,7 @@ class Marked(Framing[bytes, Octets]):
     they raise :class:`~fourtuple.errors.MalformedMessage`. More than ``max_message`` octets without an end
     marker raise :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

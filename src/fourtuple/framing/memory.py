@@ -88,7 +88,7 @@ def _outside_strings(octets: bytes) -> Iterator[bytes]:
 
 
 def json_charge(octets: bytes) -> int:
-    """The charge of the values of JSON, counting all brackets and commas, also those in strings."""
+    """The charge of the values of JSON, counting all brackets and commas, including those in strings."""
     return OCTET * len(octets) + _structure(octets)
 
 

@@ -41,7 +41,7 @@ class Nmea(Framing[bytes, Octets]):
     ending, but real receivers send more; hence the default of 1024. More raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -66,7 +66,7 @@ class Parser(Framing[In_co, Out_contra]):
     ``asks`` and ``hint`` are for the text of that error: the method that is called, and what to do.
 
     ``outgoing(parser)`` returns the octets that the parser wants to send, and takes them from it. If there are any,
-    a :class:`ParserOutput` follows the messages of the same octets, also if the parser then raises.
+    a :class:`ParserOutput` follows the messages of the same octets, even if the parser then raises.
 
     ``encoder(message)`` returns the octets of a sent message; None if the framing only receives. ``name`` stands for
     the framing in texts: errors, logs and events.

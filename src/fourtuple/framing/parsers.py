@@ -62,9 +62,9 @@ def feed_parser(
     without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
     (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
     takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
-    octets of a sent message; the default is no bound, because your own program makes these messages. ``name`` stands
-    for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an argument
-    that cannot work.
+    octets of a sent message; by default there is no bound, because your own program makes these messages. ``name``
+    stands for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an
+    argument that cannot work.
     """
 
     def put(parser: FedParser, octets: bytes) -> None:
@@ -107,9 +107,9 @@ def event_parser(
     without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
     (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
     takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
-    octets of a sent message; the default is no bound, because your own program makes these messages. ``name`` stands
-    for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an argument
-    that cannot work.
+    octets of a sent message; by default there is no bound, because your own program makes these messages. ``name``
+    stands for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an
+    argument that cannot work.
     """
     if not isinstance(need_data, tuple | list | set | frozenset):
         raise OptionError(f"{name}: need_data is {told(need_data)}; expected a tuple of events, as in need_data=(...,)")

@@ -64,7 +64,7 @@ class Resp(Split[Any, Any]):
     elements of one aggregate, ``max_depth`` (at most 256) the nesting of aggregates. An announcement above these two,
     and octets that are not RESP, raise :class:`~fourtuple.errors.MalformedMessage`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

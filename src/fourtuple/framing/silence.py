@@ -32,7 +32,7 @@ class Gap(Framing[bytes, Octets]):
     :class:`~fourtuple.errors.MessageTooLong`. A message of 0 octets would be silence, and
     :meth:`encode` raises :class:`~fourtuple.errors.EncodeError` for it.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

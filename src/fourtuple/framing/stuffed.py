@@ -162,7 +162,7 @@ class Slip(Stuffed):
     :class:`~fourtuple.framing.Unmapped`. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 
@@ -195,7 +195,7 @@ class Cobs(Stuffed):
     message, which often saves the octet of overhead. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 
@@ -217,7 +217,7 @@ class Cobs(Stuffed):
             blocks += [b"\xff" + run[at * 254 : at * 254 + 254] for at in range(full)]
             blocks.append(bytes((left + 1,)) + run[full * 254 :])
         if len(blocks) > 1 and blocks[-1] == b"\1" and len(blocks[-2]) == 255:
-            # Nothing follows the last full block, also no zero.
+            # Nothing follows the last full block, not even a zero.
             blocks.pop()
         last = blocks[-1]
         if self.reduced and len(last) > 1 and last[-1] >= last[0]:
@@ -254,7 +254,7 @@ class Hdlc(Stuffed):
     :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs would be an idle line: the encoder raises
     :class:`~fourtuple.errors.EncodeError` for it.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -108,7 +108,7 @@ class ResyncingSyslog(DelimiterDecoder):
         return not self._left
 
     def _explain(self, messages: list[Any]) -> None:
-        """Say why a message that begins with a digit is no counted one."""
+        """Say why a message that begins with a digit is not a counted one."""
         if self._no_count is not None and not isinstance(messages[-1], Unmapped):
             messages[-1] = Unmapped(bytes(messages[-1]), self._no_count)
         self._no_count = None

@@ -65,7 +65,7 @@ class Telnet(Framing[Message, Sent]):
     The encoder writes lines with CR LF. ``max_message`` counts the octets of a line as they come, and a command
     together with the octets of the line before it. More raise :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 
@@ -96,7 +96,7 @@ class Telnet(Framing[Message, Sent]):
     def encode(self, message: Sent) -> bytes:
         if isinstance(message, TelnetCommand):
             if not _COMMAND.fullmatch(message.octets):
-                raise EncodeError(f"{self}: {message.octets!r} is no command: IAC, a verb, and an option for some")
+                raise EncodeError(f"{self}: {message.octets!r} is not a command: IAC, a verb, and an option for some")
             check_size(self, len(message.octets))
             return message.octets
         octets = octets_of(self, message)

@@ -75,7 +75,7 @@ def _check_hashed(info: Any, what: str, kind: object, format: str) -> None:
         info = info.type
     each = info.types if type(info).__name__ == "UnionType" else (info,)
     names = [type(one).__name__ for one in each]
-    # The keys of a JSON object are text, also if their type is Any. Keys of MessagePack are checked in each message.
+    # The keys of a JSON object are text, even if their type is Any. Keys of MessagePack are checked in each message.
     anything = ("AnyType",) if format else ()
     for name in names:
         if name not in _HASHED and name not in anything:

@@ -62,9 +62,9 @@ def mistake(framing: object, function: object, returned: object, wanted: str) ->
 
 
 def interrupts(error: BaseException) -> bool:
-    """Whether an error ends the program, and is no mistake of the function that it came through.
+    """Whether an error ends the program, and is not a mistake of the function that it came through.
 
-    Anything else is one, also if it is no :class:`Exception`: Rust's panics are not, nor is a stray
+    Anything else is one, even if it is not an :class:`Exception`: Rust's panics are not, nor is a stray
     :class:`asyncio.CancelledError`.
     """
     return isinstance(error, KeyboardInterrupt | SystemExit)

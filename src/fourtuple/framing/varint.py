@@ -31,7 +31,7 @@ class Varint(Framing[bytes, Octets]):
     ``max_message`` raises :class:`~fourtuple.errors.MessageTooLong`. A length in more octets than it needs is accepted,
     as in protobuf's own parsers; the encoder writes the shortest form.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

@@ -61,7 +61,7 @@ class Eof(Framing[bytes, Octets]):
     file comes before any octet, the message has zero octets. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`.
 
-    ``max_sent`` bounds a sent message, in octets. The default is no bound, because your own program makes these
+    ``max_sent`` bounds a sent message, in octets. By default there is no bound, because your own program makes these
     messages.
     """
 

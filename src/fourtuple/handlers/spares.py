@@ -74,7 +74,7 @@ class Spare:
         self._work: Coroutine[Any, Any, None] | None = None
         self._done: Done | None = None
         self.task: asyncio.Task[None] = spares.loop.create_task(self._stand_by(), context=spares.context.copy())
-        # A loop that is never run again leaves it parked, which is no mistake of the program.
+        # A loop that is never run again leaves it parked, which is not a mistake of the program.
         self.task._log_destroy_pending = False  # type: ignore[attr-defined]
 
     def run(self, work: Coroutine[Any, Any, None], done: Done) -> None:

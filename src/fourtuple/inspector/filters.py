@@ -9,7 +9,7 @@
     value      := word ("," word)*            a list is for "=", "!=" and "in": any of these
 
 ``=`` and ``in`` mean the same; for addresses and ports both take networks and ranges. ``~`` is "contains". A value that
-the kernel does not say fulfils no comparison, not even ``!=``. A text is read once from left to right, and at most
+the kernel does not report matches no comparison, not even ``!=``. A text is read once from left to right, and at most
 :data:`MOST_CHARACTERS` of it; parentheses and ``not`` stand at most :data:`MOST_NESTED` deep.
 """
 
@@ -144,10 +144,10 @@ class _Reader:
         sign = self._next
         if sign is None or (sign.text in (*_JOINING, ")") and sign.kind != "text"):
             if field.kind != "flag":
-                raise self._error(f"{field.name} is no flag: it is compared, as in {field.name} {_example(field)}")
+                raise self._error(f"{field.name} is not a flag: it is compared, as in {field.name} {_example(field)}")
             return lambda socket: bool(field.get(socket))
         if sign.text.lower() not in _OPERATORS or sign.kind == "text":
-            raise self._error(f"{sign.text!r} is no comparison: one of {' '.join(_OPERATORS)}")
+            raise self._error(f"{sign.text!r} is not a comparison: one of {' '.join(_OPERATORS)}")
         if field.kind == "flag":
             raise self._error(f"{field.name} is a flag: it stands alone, or behind 'not'")
         self._advance()

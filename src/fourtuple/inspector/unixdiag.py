@@ -11,7 +11,7 @@ from fourtuple.inspector.model import UnixSocket
 from fourtuple.net.acceptqueue import AcceptQueue
 
 _AF_UNIX = 1
-_KINDS = {1: "stream", 5: "seqpacket"}  # SOCK_STREAM, SOCK_SEQPACKET; datagram sockets are no connections
+_KINDS = {1: "stream", 5: "seqpacket"}  # SOCK_STREAM, SOCK_SEQPACKET; datagram sockets are not connections
 _NAME, _PEER, _RQLEN, _UID = 0, 2, 4, 7
 _SHOW = 0x01 | 0x04 | 0x10 | 0x40  # UDIAG_SHOW_NAME, _PEER, _RQLEN, _UID
 _REQUEST = struct.Struct("=BBHIIIQ")

@@ -21,16 +21,16 @@ def number(kind: str, text: str) -> float:
     """Read a number of a kind. Raises :class:`ValueError`, with what is expected."""
     found = _NUMBER.fullmatch(text)
     if found is None:
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     value, unit = float(found[1]), found[2]
     if kind == "duration":
         if unit not in _SECONDS:
-            raise ValueError(f"{text!r} is no duration: a number with us, ms, s, m, h or d, as in 50ms")
+            raise ValueError(f"{text!r} is not a duration: a number with us, ms, s, m, h or d, as in 50ms")
         return value * _SECONDS[unit]
     if kind in ("size", "rate"):
         plain = unit.lower().removesuffix("/s") if kind == "rate" else unit.lower()
         if plain not in _OCTETS:
-            raise ValueError(f"{text!r} is no number of octets: k, m and g stand for KiB, MiB and GiB, as in 64k")
+            raise ValueError(f"{text!r} is not a number of octets: k, m and g stand for KiB, MiB and GiB, as in 64k")
         return value * _OCTETS[plain]
     if unit:
         raise ValueError(f"{text!r}: a number without a unit is expected")
@@ -72,7 +72,7 @@ def _in_network(text: str) -> Check:
     except ValueError:
         if text.startswith(("/", "@")):
             return lambda value: value == text  # the path of a Unix socket
-        raise ValueError(f"{text!r} is no address and no network: as in 192.0.2.7, 10.0.0.0/8 or ::1") from None
+        raise ValueError(f"{text!r} is neither an address nor a network: as in 192.0.2.7, 10.0.0.0/8 or ::1") from None
     return lambda value: _within(value, network)
 
 
@@ -87,7 +87,7 @@ def _within(value: object, network: ipaddress.IPv4Network | ipaddress.IPv6Networ
 def _in_ports(text: str) -> Check:
     first, dash, last = text.partition("-")
     if not (first.isascii() and first.isdigit() and (not dash or (last.isascii() and last.isdigit()))):
-        raise ValueError(f"{text!r} is no port and no range of ports: as in 9999 or 8000-8099")
+        raise ValueError(f"{text!r} is neither a port nor a range of ports: as in 9999 or 8000-8099")
     low, high = int(first), int(last or first)
     if not low <= high <= _HIGHEST_PORT:
         raise ValueError(f"{text!r}: ports are 0 to {_HIGHEST_PORT}, the lower one first")

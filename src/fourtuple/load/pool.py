@@ -23,7 +23,7 @@ class Pool:
 
 
 class Closed(Pool):
-    """A pool that stays empty, also when requests are returned."""
+    """A pool that stays empty, even when requests are returned."""
 
     __slots__ = ()
 

@@ -30,7 +30,7 @@ class HasOptions(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AcceptQueue:
-    """What TCP_INFO says of a passive socket, where it means something else than of a connection.
+    """The fields of TCP_INFO that mean something else for a passive socket than for a connection.
 
     In LISTEN, ``tcpi_unacked`` is the length of the accept queue and ``tcpi_sacked`` its limit (tcp_get_info(),
     net/ipv4/tcp.c). No other field means anything there.
@@ -72,7 +72,7 @@ def data_age(sock: HasOptions) -> float:
 
     A FIN and keepalive probes do not count. The kernel's ``last_data_recv`` is set at the handshake
     (tcp_create_openreq_child() in tcp_minisocks.c) and updated by data (tcp_event_data_recv() in tcp_input.c).
-    ``last_ack_recv`` cannot be used: every segment updates it, also a FIN.
+    ``last_ack_recv`` cannot be used: every segment updates it, even a FIN.
     Raises :class:`OSError` for a socket that is not TCP.
     """
     octets = sock.getsockopt(IPPROTO_TCP, TCP_INFO, LEAST_OCTETS)

@@ -57,7 +57,7 @@ def check_given(sockets: Iterable[socket.socket | Address]) -> None:
             status = os.fstat(number)
         except OSError:
             continue  # not open: opening it says so
-        # A dup() of a descriptor, also one that another process has made, is the same socket.
+        # A dup() of a descriptor, even one that another process has made, is the same socket.
         identity = status.st_dev, status.st_ino
         if identity in seen:
             _twice(*seen[identity], number, each)
@@ -107,7 +107,7 @@ def _of_descriptor(number: int) -> socket.socket:
     try:
         return socket.socket(fileno=number)
     except OSError as error:
-        raise ListenError(f"fd:{number}", error.errno, f"this is no socket: {error.strerror}") from None
+        raise ListenError(f"fd:{number}", error.errno, f"this is not a socket: {error.strerror}") from None
 
 
 def _unfit(sock: socket.socket) -> str:
@@ -134,7 +134,7 @@ def inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
     """Return the descriptors that socket activation handed to this process, in order (sd_listen_fds(3)).
 
     Empty without LISTEN_FDS, and if LISTEN_PID names another process. They are made close-on-exec, and the variables
-    are removed from ``environ``. Raises :class:`~fourtuple.errors.OptionError` for variables that are no numbers, and
+    are removed from ``environ``. Raises :class:`~fourtuple.errors.OptionError` for variables that are not numbers, and
     for a descriptor that is not open.
     """
     values = {name: environ[name] for name in VARIABLES if name in environ}

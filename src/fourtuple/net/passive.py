@@ -115,7 +115,7 @@ def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], o
 def check_listening(address: Address) -> None:
     """Raise the :class:`~fourtuple.errors.ListenError` with which another process's socket would refuse an address now.
 
-    Nothing is left open. A socket file that a dead process has left is no error.
+    Nothing is left open. A socket file that a dead process has left is not an error.
     """
     if address.is_unix:
         if os.path.lexists(address.path) and not _is_stale(address.path):
@@ -177,7 +177,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
 def _bind_unix(sock: socket.socket, name: str, options: Sockets) -> None:
     """Bind, and give the file its owner and permissions. It never has more permissions than in the end."""
     if name.startswith("\0") or (options.unix_mode is None and options.unix_owner is None):
-        sock.bind(name)  # a name in the abstract namespace is no file
+        sock.bind(name)  # a name in the abstract namespace is not a file
         return
     mode = None if options.unix_mode is None else int(options.unix_mode, 8)
     # The umask belongs to the process: a file that another thread makes in this moment gets fewer permissions.

@@ -66,7 +66,7 @@ class Manager:
         self.send("FDSTOREREMOVE=1", f"FDNAME={name}")
 
     def send(self, *lines: str, fds: Sequence[int] = ()) -> None:
-        """Send lines in one datagram. A manager that is away, or slow, is no error: the service goes on."""
+        """Send lines in one datagram. A manager that is away, or slow, is not an error: the service goes on."""
         if not self._path:
             return
         name = "\0" + self._path[1:] if self._path.startswith("@") else self._path

@@ -123,7 +123,7 @@ def why_no_stream(sock: socket.socket) -> str:
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "it is of another family"
     if sock.type != socket.SOCK_STREAM:
-        return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is no stream"
+        return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is not a stream"
     return ""
 
 

@@ -141,7 +141,7 @@ _ALL = (
     Metric(
         "fourtuple_worker_deaths_total",
         "counter",
-        "Worker processes that ended without having been told to, also before they were ready.",
+        "Worker processes that ended without having been told to, including before they were ready.",
         (),
     ),
     Metric(

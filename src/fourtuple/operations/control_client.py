@@ -57,7 +57,7 @@ def folder(environment: Mapping[str, str]) -> str:
     """Return the folder of the sockets without a path: $XDG_RUNTIME_DIR/fourtuple, for root /run/fourtuple.
 
     Raises :class:`~fourtuple.errors.OperationError` if there is no XDG_RUNTIME_DIR. A folder that everyone can write
-    to, such as /tmp, is no substitute: another user could be there first.
+    to, such as /tmp, is not a substitute: another user could be there first.
     """
     base = environment.get("XDG_RUNTIME_DIR")
     if not base and os.geteuid() == 0:

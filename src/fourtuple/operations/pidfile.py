@@ -20,7 +20,7 @@ class PidFile:
     ready. At the end of a ``with`` block it is removed.
 
     The lock (flock(2)) goes with the process, however it ends. So a file that was left is taken over, and a file of a
-    process that runs is refused, also if its number was given to another process meanwhile.
+    process that runs is refused, even if its number was given to another process meanwhile.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -71,7 +71,7 @@ class PidFile:
 def check_pidfile(path: str | None) -> None:
     """Raise :class:`~fourtuple.errors.OperationError` if the file cannot be made or written; nothing is made.
 
-    A file that a process has locked is no error: it may be the one that this is asked for.
+    A file that a process has locked is not an error: it may be the one that this is asked for.
     """
     if path is None:
         return

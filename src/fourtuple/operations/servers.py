@@ -119,7 +119,7 @@ class Servers:
         return self.snapshot()
 
     def snapshot(self) -> Snapshot:
-        """As :meth:`metrics`, at once; also when the servers have stopped, for the last snapshot of a worker."""
+        """As :meth:`metrics`, at once, even when the servers have stopped, for the last snapshot of a worker."""
         made = Snapshot()
         for server in self._servers:
             self._put(made, server)

@@ -178,12 +178,12 @@ class Retries(Options):
     jitter: float = option(
         0.2,
         "the random share of each delay, added or taken off after max_delay is applied",
-        reason="without it, all clients of a server that restarts come back in step, also at the longest delay",
+        reason="without it, all clients of a server that restarts come back in step, even at the longest delay",
         minimum=0,
         maximum=1,
     )
     """The random share of each delay, added or taken off after max_delay is applied. Default: 0.2 (without it, all
-    clients of a server that restarts come back in step, also at the longest delay).
+    clients of a server that restarts come back in step, even at the longest delay).
     """
     after_loss: float = option(
         1.0,

@@ -110,11 +110,11 @@ class Deadlines(Options):
         60.0,
         "without progress in writing; progress means 1 KiB, or the whole outbox",
         unit="seconds",
-        reason="a peer that does not read occupies our memory, and reading one octet per second is no progress",
+        reason="a peer that does not read occupies our memory, and reading one octet per second is not progress",
         above=0,
     )
     """Without progress in writing; progress means 1 KiB, or the whole outbox, in seconds. Default: 60 (a peer that does
-    not read occupies our memory, and reading one octet per second is no progress).
+    not read occupies our memory, and reading one octet per second is not progress).
     """
     rate_timeout: float | None = option(
         None,

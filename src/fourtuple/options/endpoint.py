@@ -30,7 +30,7 @@ class Endpoint:
         As for :class:`~fourtuple.Server`: a text, an :class:`~fourtuple.Address`, or a bound socket; or a list of them,
         at which the same options and the same counts hold.
     tls
-        :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. ``Tls()`` is no TLS. Default: the server's.
+        :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. ``Tls()`` means no TLS. Default: the server's.
     proxy
         :class:`~fourtuple.Proxy` options. Default: the server's.
     limits

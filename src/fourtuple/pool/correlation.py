@@ -12,7 +12,7 @@ from fourtuple.options import check_callable
 from fourtuple.pool.calls import Attempt
 from fourtuple.printable import shortened, text_of
 
-#: Returns the key of a message, or None for a message that is no reply.
+#: Returns the key of a message, or None for a message that is not a reply.
 KeyOf = Callable[[Any], Hashable]
 
 

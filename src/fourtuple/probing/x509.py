@@ -99,7 +99,7 @@ def _name(content: bytes) -> str:
 def _time(tag: int, content: bytes) -> datetime:
     text = content.decode("ascii")
     if tag not in (_UTC_TIME, _GENERALIZED_TIME):
-        raise ValueError(f"tag {tag:#x} is no time")
+        raise ValueError(f"tag {tag:#x} is not a time")
     if tag == _UTC_TIME:
         text = ("19" if int(text[:2]) >= 50 else "20") + text  # RFC 5280, 4.1.2.5.1
     return datetime.strptime(text, "%Y%m%d%H%M%SZ").replace(tzinfo=UTC)

@@ -107,7 +107,7 @@ class PeekingReader(ProxyReader):
     def own(self, data: bytes) -> int:
         """Return the octets of ``data`` up to the header's end; all of them if it has no end here.
 
-        If it is no header: 0, or all of them if its beginning looked like one and was taken.
+        If it is not a header: 0, or all of them if its beginning looked like one and was taken.
         """
         held = bytes(self._held) + data
         if not self._required and not begins(held):

@@ -157,7 +157,7 @@ def _pairs(text: str, rest: str) -> dict[str, str]:
     for part in filter(None, (each.strip() for each in rest.split(","))):
         key, equals, value = (each.strip() for each in part.partition("="))
         if not equals:
-            raise OptionError(f"{text}: {part!r} is no attribute, write name=value")
+            raise OptionError(f"{text}: {part!r} is not an attribute, write name=value")
         if key in pairs:
             raise OptionError(f"{text}: {key} is given twice")
         pairs[key] = value

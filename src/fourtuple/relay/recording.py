@@ -108,11 +108,11 @@ def _segments(octets: bytes) -> Iterator[tuple[End, End, int, int, bytes]]:
 
 def _records(octets: bytes) -> Iterator[tuple[int, bytes]]:
     if len(octets) < 24:
-        raise OptionError("this is no pcap file: it is too short")
+        raise OptionError("this is not a pcap file: it is too short")
     order = next((each for each in "<>" if struct.unpack_from(f"{each}I", octets)[0] in _MAGIC), None)
     if order is None:
         hint = "; a pcapng file becomes one by: tshark -r FILE -F pcap -w OTHER" if octets[:4] == b"\n\r\r\n" else ""
-        raise OptionError(f"this is no pcap file: it begins with {octets[:4]!r}{hint}")
+        raise OptionError(f"this is not a pcap file: it begins with {octets[:4]!r}{hint}")
     link = struct.unpack_from(f"{order}I", octets, 20)[0] & 0xFFFF
     if link not in _LINKS:
         raise OptionError(f"the pcap file has link type {link}, only {', '.join(map(str, _LINKS))} can be read")

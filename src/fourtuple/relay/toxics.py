@@ -26,7 +26,7 @@ class Toxics:
     slice_variation: int = 0
     #: Seconds between two segments of ``slice``.
     slice_delay: float = 0.0
-    #: Nothing arrives, also no end of file, until this is False again; then everything arrives.
+    #: Nothing arrives, not even an end of file, until this is False again; then everything arrives.
     silent: bool = False
     #: After this many octets of this direction, send RST to both ends.
     reset_after: int | None = None

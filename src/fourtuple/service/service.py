@@ -83,7 +83,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         The name of the service in events and logs. Default: the name of its handler.
     silent_peers
         Whether a peer may stay silent without a bound, because it only listens, as for chargen or for news. Default:
-        False. The peer's first message then has a deadline (``first_message_timeout``), also after a greeting, because
+        False. The peer's first message then has a deadline (``first_message_timeout``), even after a greeting, because
         a peer that connects and sends nothing takes a place.
     state
         Called without arguments for each new connection, before the hook ``opened``; what it returns is
@@ -212,8 +212,8 @@ class Service(Generic[In_co, Out_contra, S, L]):
         ``function`` is ``def f(messages)`` or ``def f(messages, connection)``, plain or async, for work that is cheaper
         for many messages at once: a computation with arrays, a query of a database. A batch has the messages of one
         connection that have arrived together, at least one and at most ``max_batch``. The list of replies (or a tuple)
-        has one entry for each message, in the same order; ``None`` is no reply. All replies of a batch are encoded and
-        sent together. A plain ``def`` runs on the loop and must not block.
+        has one entry for each message, in the same order; ``None`` sends no reply. All replies of a batch are encoded
+        and sent together. A plain ``def`` runs on the loop and must not block.
 
         With a list of another length, or another value, the connection ends as when the handler raises; the error is
         :class:`~fourtuple.errors.HandlerMistake`. After a :func:`reply_and_close` in the list, the rest of the list is
@@ -329,7 +329,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         """Register ``f(message, connection)``, which decides about a message that does not map.
 
         ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: invalid JSON, or a wrong checksum. What
-        the function returns is the reply, in the order of the messages; ``None`` is no reply. Without this hook such a
+        the function returns is the reply, in the order of the messages; ``None`` sends no reply. Without this hook, the
         message ends the connection like a broken message, with the last words of ``failed``.
 
         The hook is for reply handlers. A conversation decides itself: its ``receive`` raises
@@ -348,7 +348,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
     def goodbye(self, message: Any, /) -> Any:
         """Register the last message of a reply service when it drains: a message, or ``f(connection)`` that returns it.
 
-        ``service.goodbye(b"421 closing")``, or a plain function, called inline; ``None`` is no message. It is sent to
+        ``service.goodbye(b"421 closing")``, or a plain function, called inline; ``None`` sends nothing. It is sent to
         each connection that the drain closes at a message boundary, after all replies, before the FIN. Connections
         that end otherwise (the peer has finished, an abort at the deadline) do not get it.
 

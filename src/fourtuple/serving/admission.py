@@ -71,7 +71,7 @@ class Admission:
 
     def __init__(self, limits: Limits, deadlines: Deadlines, framing: Framing, observer: events.Observer) -> None:
         self.listeners: list[Listener] = []
-        #: Why accept pauses at all listeners, also at those that are opened later.
+        #: Why accept pauses at all listeners, including those opened later.
         self._pauses: set[str] = set()
         #: The number of refused connections, by the name of the limit.
         self.refused: Counter[str] = Counter()

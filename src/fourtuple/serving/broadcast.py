@@ -76,7 +76,7 @@ def _encoded(framings: dict[int, Framing], message: Any) -> dict[int, bytes | No
     """Return the octets of the message in each framing; None for a framing that cannot carry it.
 
     If no framing can carry it, the caller made a mistake: EncodeError is raised. One connection that changed its
-    framing is no such mistake.
+    framing is not such a mistake.
     """
     encoded: dict[int, bytes | None] = {}
     refused: EncodeError | None = None

@@ -47,7 +47,7 @@ class Group:
     def living(self) -> dict[Any, Any] | None:
         """The open connections, as a dict that changes with them: those of the engine that the servers share.
 
-        They are those of all endpoints, also of those with limits of their own. None if the servers have engines of
+        They are those of all endpoints, including those with limits of their own. None if the servers have engines of
         their own.
         """
         engines = {server.engine for server in self.servers}

@@ -55,7 +55,7 @@ class Registry:
         return len(self.runners)
 
     def disown(self) -> None:
-        """In a forked child: disown all connections, also those not on the engine yet. They are the parent's."""
+        """In a forked child: disown all connections, including those not on the engine yet. They are the parent's."""
         for runner in self.living():
             runner.channel.disown()
 

@@ -84,7 +84,7 @@ class State(StreamFields):
     unannounced: Rarely[Exception | None] = Rarely(None)
     #: Whether reading stops at the next message boundary: this side closes next.
     ends_at_boundary: Rarely[bool] = Rarely(False)
-    #: Whether a thread has the socket: a pause is no condition then, because the thread's next read ends it.
+    #: Whether a thread has the socket: a pause is not a condition then, because the thread's next read ends it.
     lent: Rarely[bool] = Rarely(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
     cause: Rarely[Exception | None] = Rarely(None)

@@ -17,7 +17,7 @@ from fourtuple.supervisor.places import Place, handshakes
 from fourtuple.supervisor.slots import Slot, Slots
 
 #: The least seconds between steering away from a slot and closing its sockets. A handshake over a quick network takes
-#: less, also if its SYN-ACK was lost once and sent again (RFC 6298: after 1 s).
+#: less, even if its SYN-ACK was lost once and sent again (RFC 6298: after 1 s).
 LEAST_GRACE = 1.0
 #: Seconds between two looks at the kernel.
 _LOOK = 0.1

@@ -56,7 +56,7 @@ class Seat:
 
     @classmethod
     def taken_from(cls, environment: MutableMapping[str, str]) -> Seat | None:
-        """Remove the variable and return what it says; None for a process that is no worker."""
+        """Remove the variable and return what it says; None for a process that is not a worker."""
         fields = _taken(environment, WORKER)
         if fields is None:
             return None

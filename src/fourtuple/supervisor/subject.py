@@ -152,7 +152,7 @@ class Supervised:
     # -- what can be done ---------------------------------------------------------------------------------
 
     async def suspend(self) -> None:
-        """Stop accepting in all workers, also in those that are started later."""
+        """Stop accepting in all workers, including those started later."""
         self._check_accepting("suspend")
         self._supervisor.suspended = True
         await self._supervisor.order("suspend")

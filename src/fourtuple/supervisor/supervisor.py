@@ -78,7 +78,7 @@ class Supervisor:
         self.opening: Asked | None = None
         self.stopped: asyncio.Event = asyncio.Event()
         self._aborting = False
-        #: Whether accept is suspended, also in workers that are started later, and after an upgrade.
+        #: Whether accept is suspended, including in workers started later, and after an upgrade.
         self.suspended: bool = handover is not None and handover.suspended
         #: What the workers may ask of the supervisor, by name: ``answer(worker, arguments, descriptors)``.
         self.answers: dict[str, Callable[[Worker, dict[str, Any], list[int]], Any]] = {"report": self._reported}
@@ -210,7 +210,7 @@ class Supervisor:
         return {worker.slot: reply for worker, reply in (await self._ask(asked, op, arguments)).items()}
 
     async def ask_each(self, op: str, **arguments: Any) -> dict[Worker, Any]:
-        """As :meth:`ask`, also of the workers that drain."""
+        """As :meth:`ask`, including the workers that drain."""
         asked = {slot.worker for slot in self.slots if slot.worker is not None} | self._filling.draining
         return await self._ask([worker for worker in asked if worker.ready_at is not None], op, arguments)
 

@@ -184,7 +184,7 @@ class WorkerEnd:
     # -- the death of the supervisor ----------------------------------------------------------------------
 
     def _watch_parent(self) -> None:
-        """Wait for the end of the channel, in a thread: also while the user's code is imported, or holds the loop."""
+        """Wait for the end of the channel, in a thread, even while the user's code is imported, or holds the loop."""
         look = select.poll()
         look.register(self._channel_socket.fileno(), 0)  # POLLHUP comes unasked (poll(2))
         look.poll()

@@ -4,7 +4,7 @@ Load it in the topmost conftest.py::
 
     pytest_plugins = ["fourtuple.testing.plugin"]
 
-It is deliberately not an entry point: pytest would then load it in every environment with fourtuple, also in one
+It is deliberately not an entry point: pytest would then load it in every environment with fourtuple, even in one
 that only runs a service. It adds no option, no hook and no marker. The server runs in a separate thread, so that
 both fixtures work in plain and in async tests, with any plugin that runs async tests.
 """

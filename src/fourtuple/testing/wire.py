@@ -65,7 +65,7 @@ class Wire:
         self._sizes: Iterator[int] | None = itertools.cycle(sizes) if sizes else None
 
     def hold(self) -> None:
-        """Let nothing arrive, also no FIN, until :meth:`deliver` or :meth:`release`."""
+        """Let nothing arrive, not even a FIN, until :meth:`deliver` or :meth:`release`."""
         with _changed:
             self._allowed, self._fin_allowed = 0, False
 

@@ -130,7 +130,7 @@ assert_type(checked(Fixed(16), "crc16-modbus"), Mapped[bytes, Octets])
 sealed = checked(custom(cut, lambda message: b"%b;" % message), "crc16-modbus")
 assert_type(sealed, Mapped[bytes, Octets])
 own_sums = checked(custom(angle, angled), lambda octets: octets[:1], size=1)
-assert_type(custom(cut_or_refuse, write_number), Custom[int, int])  # an Unmapped is no message of the type
+assert_type(custom(cut_or_refuse, write_number), Custom[int, int])  # an Unmapped is not a message of the type
 numbers = custom(cut_number, write_number)
 numbers.encode(3)
 assert_type(numbers.decoder().feed(b"1;2;"), list[int | Unmapped])

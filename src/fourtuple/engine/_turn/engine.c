@@ -21,7 +21,7 @@ int turn_take_known(const Known *known, PyObject *name, PyObject *value)
     if (!known->name)
         return 0;
     if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
-        PyErr_Format(PyExc_TypeError, "%s is %R, which is no subclass of %s", known->name, value, (*known->base)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value, (*known->base)->tp_name);
         return -1;
     }
     Py_XSETREF(*known->place, Py_NewRef(value));

@@ -74,7 +74,7 @@ typedef struct {
     char kind;
     const char *text; /* without CR LF */
     Py_ssize_t size;
-    int64_t number; /* if it is no scalar: the size of a string, or the number of values; -1 for a null */
+    int64_t number; /* if it is not a scalar: the size of a string, or the number of values; -1 for a null */
 } Head;
 
 /* Read the line that begins or is a value, and move behind it. */

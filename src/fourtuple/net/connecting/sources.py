@@ -79,7 +79,7 @@ class Source:
                 raise OSError(errno.EAFNOSUPPORT, "of another family than the target")
             if own != socket.AF_UNIX:
                 if self.address.port:
-                    # One port can be used for connections to several peers, also while one is in TIME_WAIT.
+                    # One port can be used for connections to several peers, even while one is in TIME_WAIT.
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 else:
                     # connect(2) chooses the port, and knows the peer: all local ports are available to each (ip(7)).
