@@ -149,7 +149,7 @@ def test_a_class_of_another_base_is_refused() -> None:
     class Stream:
         """Has no fields."""
 
-    with pytest.raises(TypeError, match=r"Stream is .*, which is not a subclass of fourtuple\._fast_path\.StreamFields"):
+    with pytest.raises(TypeError, match=r"which is not a subclass of fourtuple\._fast_path\.StreamFields"):
         fast_path.turn.know(Stream=Stream)
     with pytest.raises(TypeError, match="know\\(\\) asks for no 'Unknown'"):
         fast_path.turn.know(Unknown=Stream)

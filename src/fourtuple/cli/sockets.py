@@ -91,7 +91,7 @@ def sockets(
     FILTER chooses among them, as in: fourtuple sockets 'state=established and peer in 10.0.0.0/8 and rtt > 50ms'.
     The options are short for it; all that is given has to hold, several values of one option are alternatives.
     Fields, beside those of the options: local, peer-port, user, container, recvq, sendq, queue, full, waiting, rtt,
-    rttvar, cwnd, retrans, lost, idle, sent, received, rate, limited, timer ... For a misspelled one, the error lists all.
+    rttvar, cwnd, retrans, lost, idle, sent, received, rate, limited, timer ... The error for a wrong name lists all.
 
     No root is needed, except to see the processes of other users and to close sockets.
 
