@@ -76,7 +76,7 @@ class AwaitedReplies(Runner):
     async def _work(self) -> None:
         stream, share = self.stream, self.channel.engine.share
         single = self._handler.kind is ReplyKind.THREAD
-        while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
+        while self._has_next():
             if share.over:
                 await self.connection._behind_others()
                 continue
@@ -92,6 +92,11 @@ class AwaitedReplies(Runner):
             if stream.crowded:
                 await until_relieved(self.connection)
             self.channel.consumed()
+
+    def _has_next(self) -> bool:
+        """Whether there is a message that the task may handle."""
+        stream = self.stream
+        return not (stream.closing or self._lost) and bool(stream.inbox or stream.replenish())
 
     async def _several_replies(self, arguments: tuple[Any, ...], framing: Framing) -> None:
         """Pull the replies of a generator while the peer can be written to. The generator is closed in every case."""

@@ -15,7 +15,9 @@ from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
+from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.spares import in_context
 from fourtuple.options.checking import seen
 from fourtuple.service import Service
 from fourtuple.service.handler import ReplyHandler
@@ -159,22 +161,36 @@ class AwaitedBatches(AwaitedReplies):
     __slots__ = ()
 
     async def _work(self) -> None:
+        """Handle one batch after the other, each in its own context. A task that a handler keeps ends."""
+        keeping = Keeping(current_task())
+        keeping.begin()
+        try:
+            while not keeping.kept and self._has_next():
+                await self._one()
+        finally:
+            keeping.end()
+
+    async def _one(self) -> None:
+        """Handle one batch or one unmapped message, unless others have to be served first."""
         stream, share = self.stream, self.channel.engine.share
-        while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
-            if share.over:
-                await self.connection._behind_others()
-                continue
-            taken, framing = take_batch(stream), stream.framing
-            if isinstance(taken, Unmapped):
-                self.say(self.decide(taken))
-            else:
-                count = len(taken)
-                replies = checked(await self.one_reply((taken, *self._arguments)), count, self)
-                if not stream.closing:
-                    answer(self, replies, framing)
-                share.spend(count)
-                del replies
-            del taken  # a slow peer may make the next line wait long
-            if stream.crowded:
-                await until_relieved(self.connection)
-            self.channel.consumed()
+        if share.over:
+            await self.connection._behind_others()
+            return
+        taken, framing = take_batch(stream), stream.framing
+        if isinstance(taken, Unmapped):
+            self.say(self.decide(taken))
+        else:
+            count = len(taken)
+            handling = in_context(self._handled((taken, *self._arguments)), self.host.context.copy())
+            replies = checked(await self._in_time(handling), count, self)
+            if not stream.closing:
+                answer(self, replies, framing)
+            share.spend(count)
+            del replies
+        del taken  # a slow peer may make the next line wait long
+        if stream.crowded:
+            await until_relieved(self.connection)
+        self.channel.consumed()
+
+    async def _handled(self, arguments: tuple[Any, ...]) -> Any:
+        return await self._handler.function(*arguments)

@@ -19,6 +19,7 @@ from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
+from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -158,9 +159,16 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
         spares = self.host.spares
         task = spares.task
         assert task is not None
+        self._enter(task)
+        spares.adopt(self._finish(in_context(coroutine, context, yielded), framing, task), self._next, self._went_on)
+
+    def _enter(self, task: asyncio.Task[Any]) -> None:
         self._task = task
         self.host.tasks[task] = self
-        spares.adopt(self._finish(in_context(coroutine, context, yielded), framing, task), self._went_on)
+
+    def _exit(self, task: asyncio.Task[Any]) -> None:
+        self._task = None  # the task may run another handler next
+        self.host.tasks.pop(task, None)
 
     async def _finish(self, waiting: Awaitable[Any], framing: Framing, task: asyncio.Task[Any]) -> None:
         try:
@@ -169,27 +177,48 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
             if self.stream.crowded:
                 await until_relieved(self.connection)
             self.channel.consumed()
-            await self._work()
         finally:
-            self._task = None  # the task may run another handler next
-            self.host.tasks.pop(task, None)
+            self._exit(task)
+
+    def _next(self) -> Coroutine[Any, Any, None] | None:
+        """Return the work of the next message, for the task that stood in; None if none can be handled now."""
+        if not self._has_next():
+            return None
+        task = current_task()
+        self._enter(task)
+        return self._one_of(task)
+
+    async def _one_of(self, task: asyncio.Task[Any]) -> None:
+        try:
+            await self._one()
+        finally:
+            self._exit(task)
 
     async def _work(self) -> None:
-        """Handle the messages of the inbox, in a task."""
-        stream, share, function, context = self.stream, self.channel.engine.share, self._function, self.host.context
-        while not (stream.closing or self._lost) and (stream.inbox or stream.replenish()):
-            if share.over:
-                await self.connection._behind_others()
-                continue
-            message, framing = stream.inbox.pop(), stream.framing
-            if message.__class__ is Unmapped:
-                self.say(self.decide(message))
-            else:
-                self.say(await self._in_time(in_context(function(message), context.copy())), framing)
-            del message  # release it: a slow peer may make the next line wait long
-            if stream.crowded:
-                await until_relieved(self.connection)
-            self.channel.consumed()
+        """Handle the messages of the inbox, in a task of their own. If a handler keeps it, others do the rest."""
+        keeping = Keeping(current_task())
+        keeping.begin()
+        try:
+            while not keeping.kept and self._has_next():
+                await self._one()
+        finally:
+            keeping.end()
+
+    async def _one(self) -> None:
+        """Handle one message, unless others have to be served first."""
+        stream = self.stream
+        if self.channel.engine.share.over:
+            await self.connection._behind_others()
+            return
+        message, framing = stream.inbox.pop(), stream.framing
+        if message.__class__ is Unmapped:
+            self.say(self.decide(message))
+        else:
+            self.say(await self._in_time(in_context(self._function(message), self.host.context.copy())), framing)
+        del message  # release it: a slow peer may make the next line wait long
+        if stream.crowded:
+            await until_relieved(self.connection)
+        self.channel.consumed()
 
     def _went_on(self, error: BaseException | None, cancelled: bool) -> None:
         self._handle = self._function

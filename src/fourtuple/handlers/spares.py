@@ -12,14 +12,13 @@ So a task that only waits, parked, is entered as the current task for the first 
       |                                  |    end, in the coroutine's own context
       +----------------------------------+
 
-A handler may have kept a reference to its task, or may have cancelled it. Such a task runs no other handler.
+A task that a handler has kept (see :mod:`fourtuple.handlers.keeping`) runs no other handler: it ends with this one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
-import sys
 import types
 from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine, Generator
@@ -27,6 +26,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import SparesFields
+from fourtuple.handlers.keeping import Keeping
 
 T = TypeVar("T")
 
@@ -37,6 +37,8 @@ _NOTHING = object()
 
 #: Called when a handler has ended: with the exception that it raised, and whether it was cancelled on request.
 Done: TypeAlias = Callable[[BaseException | None, bool], None]
+#: Called when a handler has ended and its task can run another: returns the work of the next, or None.
+More: TypeAlias = Callable[[], Coroutine[Any, Any, None] | None]
 
 
 class CancelledOnRequest(asyncio.CancelledError):
@@ -70,20 +72,32 @@ class Spare:
     def __init__(self, spares: Spares) -> None:
         self._spares = spares
         self.parked: EagerFuture = EagerFuture(spares.loop)
-        #: The work that it runs next, and the function to call when it has ended.
+        #: The work that it runs next, and the functions that make more of it, and that are called when it has ended.
         self._work: Coroutine[Any, Any, None] | None = None
+        self._more: More | None = None
         self._done: Done | None = None
+        self._made = False
         self.task: asyncio.Task[None] = spares.loop.create_task(self._stand_by(), context=spares.context.copy())
         # A loop that is never run again leaves it parked, which is not a mistake of the program.
         self.task._log_destroy_pending = False  # type: ignore[attr-defined]
+        self._made = True
 
-    def run(self, work: Coroutine[Any, Any, None], done: Done) -> None:
+    def run(self, work: Coroutine[Any, Any, None], more: More, done: Done) -> None:
         """Run ``work``."""
-        self._work, self._done = work, done
+        self._work, self._more, self._done = work, more, done
         self.parked.wake(at_once=True)
 
     async def _stand_by(self) -> None:
-        own = sys.getrefcount(self.task)
+        while not self._made:  # a task factory may take the first step within create_task()
+            await asyncio.sleep(0)
+        keeping = Keeping(self.task)
+        keeping.begin()
+        try:
+            await self._run_each(keeping)
+        finally:
+            keeping.end()
+
+    async def _run_each(self, keeping: Keeping) -> None:
         while self._spares.park(self):
             try:
                 await self.parked
@@ -93,23 +107,28 @@ class Spare:
                 if self.task.cancelling():  # by its handler, before it waited: now it cancels what this waits for
                     self.task.cancel()
                     self.task.uncancel()
-            await self._run()
-            if self.task.cancelling() or sys.getrefcount(self.task) > own:
+            if self._work is None:
+                return  # it stood in for a handler that has kept it
+            await self._run(keeping)
+            if keeping.kept:
                 return  # a later cancellation may be meant for the handler that has ended
 
-    async def _run(self) -> None:
-        work, done = self._work, self._done
-        assert work is not None and done is not None
+    async def _run(self, keeping: Keeping) -> None:
+        work, more, done = self._work, self._more, self._done
+        assert more is not None and done is not None
         error: BaseException | None = None
+        on_request = False
         try:
-            await work
+            while work is not None:
+                await work
+                work = None if keeping.kept else more()
         except BaseException as raised:
             error = raised
-            if isinstance(error, KeyboardInterrupt | SystemExit):
+            on_request = isinstance(error, asyncio.CancelledError) and self.task.cancelling() > 0
+            if on_request or isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
         finally:
-            self._work = self._done = None
-            on_request = isinstance(error, asyncio.CancelledError) and self.task.cancelling() > 0
+            self._work = self._more = self._done = None
             self._spares.loop.call_soon(done, None if on_request else error, on_request)
             del error
 
@@ -184,7 +203,7 @@ class Spares(SparesFields):
         _leave_task(self.loop, task)
 
     def replace(self, error: BaseException | None) -> BaseException | None:
-        """Replace the task that stands in: a handler raised, has cancelled the task, or has kept a reference to it.
+        """Replace the task that stands in: a handler raised, has cancelled the task, or has kept it.
 
         Returns the exception for the handler's end: the given one, or CancelledOnRequest.
         """
@@ -193,19 +212,19 @@ class Spares(SparesFields):
             return error
         cancelled = parked._callback is None and task.cancelling() > 0
         self._advance()
-        task.cancel()  # it ends, and calls what a handler has added to be called then
+        parked.wake()  # it ends, and calls what a handler has added to be called then
         on_request = cancelled and (error is None or isinstance(error, asyncio.CancelledError))
         return CancelledOnRequest() if on_request else error
 
-    def adopt(self, work: Coroutine[Any, Any, None], done: Done) -> None:
-        """Let the task that stood in run ``work``. Another one stands in from now on.
+    def adopt(self, work: Coroutine[Any, Any, None], more: More, done: Done) -> None:
+        """Let the task that stood in run ``work``, and then what ``more`` returns, until that is None.
 
-        ``done`` is called on the loop when the work has ended.
+        Another one stands in from now on. ``done`` is called on the loop when the work has ended.
         """
         spare = self._spare
         assert spare is not None
         self._advance()
-        spare.run(work, done)
+        spare.run(work, more, done)
 
     async def close(self) -> None:
         """End all parked tasks."""

@@ -1,0 +1,60 @@
+"""Whether a handler has kept the task that runs it. Such a task runs no other handler.
+
+A task runs many handlers, one after the other. What a handler has done to its task must not reach the next one: a
+reference may be used later, to cancel it; a cancellation may be delivered later; a name and the callbacks for its end
+belong to one handler.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: The methods of a task that concern one handler alone. No count of references shows that one was called.
+_PERSONAL = ("add_done_callback", "set_name")
+
+
+def current_task() -> asyncio.Task[Any]:
+    """Return the task that runs. Call it in one."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task
+
+
+class Keeping:
+    """Counts the references to a task: call :meth:`begin` in the task itself, before a handler runs."""
+
+    __slots__ = ("_kept", "_own", "_task")
+
+    def __init__(self, task: asyncio.Task[Any]) -> None:
+        self._task = task
+        self._kept: asyncio.Task[Any] | None = None
+        for name in _PERSONAL:
+            setattr(task, name, self._counted(getattr(task, name)))
+        self._own = 0
+
+    def begin(self) -> None:
+        """Note how many references there are without those of a handler."""
+        self._own = sys.getrefcount(self._task)
+
+    def _counted(self, method: Callable[..., object]) -> Callable[..., object]:
+        """Return this method of the task; a call of it counts as a reference that the handler has kept."""
+
+        def call(*arguments: Any, **options: Any) -> object:
+            self._kept = self._task
+            return method(*arguments, **options)
+
+        return call
+
+    @property
+    def kept(self) -> bool:
+        """Whether a handler has kept the task, or has cancelled it."""
+        return self._task.cancelling() > 0 or sys.getrefcount(self._task) > self._own
+
+    def end(self) -> None:
+        """Let go of the task, which ends."""
+        for name in _PERSONAL:
+            delattr(self._task, name)  # each refers to the task: a reference cycle
+        self._kept = None
