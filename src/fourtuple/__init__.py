@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from fourtuple.pool import Gap
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
+    from fourtuple.serving.alarms import Alarm
     from fourtuple.serving.dialing import Dial
-    from fourtuple.serving.monitors import Alarm
     from fourtuple.serving.run import run, serve_in_thread, watching
     from fourtuple.stream import Reason, Statistics
 
@@ -106,7 +106,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.pool": ("Gap",),
             "fourtuple.server": ("Server",),
             "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
-            "fourtuple.serving.monitors": ("Alarm",),
+            "fourtuple.serving.alarms": ("Alarm",),
             "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
             "fourtuple.events": ("Reason", "Statistics"),
         },

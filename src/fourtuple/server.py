@@ -34,11 +34,11 @@ from fourtuple.options import (
 )
 from fourtuple.options.endpoint import Endpoint, endpoint_of
 from fourtuple.service import Service
+from fourtuple.serving.alarms import Alarm
 from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.guarding import guarded
 from fourtuple.serving.lifecycle import Lifecycle, Site
-from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.preamble import Preamble
 from fourtuple.serving.server_info import ServerInfo
 from fourtuple.serving.values import Broadcast, Slow

@@ -1,1 +1,1 @@
-"""The parts of a server: accept, admission, registry, monitors, drain."""
+"""The parts of a server: accept, admission, registry, load shedding, drain."""

@@ -26,10 +26,10 @@ from fourtuple.net.sockets import apply_options
 from fourtuple.options import Limits, Sockets
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.adopt import adopt
+from fourtuple.serving.alarms import Alarm, Alarms
 from fourtuple.serving.core import ServerCore
-from fourtuple.serving.crowding import Crowding
 from fourtuple.serving.drain import Drain
-from fourtuple.serving.monitors import Alarm, Alarms, BufferGuard
+from fourtuple.serving.load_shedding import BufferGuard, Crowding
 from fourtuple.serving.registry import Registry
 from fourtuple.serving.tear_down import TearDown
 

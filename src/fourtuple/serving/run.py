@@ -20,9 +20,9 @@ from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
 from fourtuple.serving.abandon import BoundedExecutor, disown
+from fourtuple.serving.alarms import Alarm
 from fourtuple.serving.drain import ABORT_SECONDS
 from fourtuple.serving.group import Group
-from fourtuple.serving.monitors import Alarm
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals

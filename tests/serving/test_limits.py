@@ -1,4 +1,4 @@
-"""Limits on who is in: rates, buffers, alarms; and limits that change while the server serves."""
+"""Limits of rates; failures of accept; and limits that change while the server serves."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Alarm, Connection, Deadlines, Service, events
+from fourtuple import Deadlines, Service, events
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.engine.channel import Channel
 from fourtuple.engine.readiness import IN
 from fourtuple.engine.throttled import ThrottledChannel
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, OptionError
-from fourtuple.framing import Line, u32
+from fourtuple.errors import DeadlinePassed, EncodeError, OptionError
+from fourtuple.framing import Line
 from fourtuple.stream import Reason
 from fourtuple.testing import FlakyListener
 from rig import FakeClock, echo, until
@@ -170,137 +170,6 @@ def test_failures_of_accept_are_counted_and_survived(run_async: Any, readiness: 
             assert told == ["ENOMEM", "EPROTO", "ECONNABORTED"], "one lack of resources, said once"
 
     run_async(main())
-
-
-def silent() -> Service:
-    """A service that swallows everything: what a peer announces and begins stays in the buffers."""
-    service = Service(u32(), name="silent")
-    service.reply(lambda message: None)
-    return service
-
-
-def test_the_heaviest_is_ended_when_all_hold_too_much(run_async: Any, readiness: ReadinessChoice) -> None:
-    async def main() -> None:
-        clock = FakeClock()
-        engine = Engine(clock=clock, readiness=readiness)
-        async with (
-            serving(silent(), engine=engine, max_buffered=300_000) as (server, heard),
-            AsyncExitStack() as stack,
-        ):
-            sizes = [50_000, 250_000, 100_000]
-            talks = [await stack.enter_async_context(client(server)) for _ in sizes]
-            for (_, writer), size in zip(talks, sizes, strict=True):
-                writer.write((1_000_000).to_bytes(4) + b"x" * size)
-            await until(lambda: server.statistics.octets_in == 400_012)
-            clock.now += 1
-            engine.sweep()
-            (limit,) = heard.of(events.LimitExceeded)
-            assert limit.limit == "max_buffered"
-            assert limit.why.endswith(
-                " holds 250004 octets of 400012, more than any other; 300000 are allowed for all connections"
-            ), limit.why
-            assert [event.reason for event in heard.of(events.Closed)] == [Reason.LIMIT]
-            with pytest.raises(ConnectionError):
-                await talks[1][0].read()
-            assert heard.of(events.AcceptPaused)[0].why == "max_buffered reached: 400012 octets are held"
-            clock.now += 1
-            engine.sweep()
-            assert len(heard.of(events.AcceptResumed)) == 1
-            assert (server.statistics.limited, server.statistics.active) == (1, 2)
-
-    run_async(main())
-
-
-def test_one_connection_that_holds_too_much(run_async: Any) -> None:
-    async def main() -> None:
-        clock = FakeClock()
-        engine = Engine(clock=clock)
-        async with (
-            serving(silent(), engine=engine, max_buffered_per_connection=1000) as (server, heard),
-            client(server) as (_, writer),
-        ):
-            writer.write((1_000_000).to_bytes(4) + b"x" * 1001)
-            await until(lambda: server.statistics.octets_in == 1005)
-            clock.now += 1
-            engine.sweep()
-            (limit,) = heard.of(events.LimitExceeded)
-            assert limit.limit == "max_buffered_per_connection"
-            assert limit.why.endswith(" holds 1005 octets, 1000 are allowed"), limit.why
-
-    run_async(main())
-
-
-def test_a_limit_is_the_reason_in_the_calls_that_wait(run_async: Any) -> None:
-    async def main() -> None:
-        clock, said = FakeClock(), []
-        engine = Engine(clock=clock)
-        service = Service("u32")
-
-        @service.conversation
-        async def talk(connection: Connection) -> None:
-            for call in (connection.receive, connection.receive, lambda: connection.send(b"x")):
-                try:
-                    await call()
-                except ConnectionEnded as error:
-                    said.append(str(error))
-
-        async with (
-            serving(service, engine=engine, max_buffered_per_connection=1000) as (server, heard),
-            client(server) as (_, writer),
-        ):
-            writer.write((1_000_000).to_bytes(4) + b"x" * 1001)
-            await until(lambda: server.statistics.octets_in == 1005)
-            clock.now += 1
-            engine.sweep()
-            await until(lambda: len(said) == 3)
-            assert not heard.of(events.HandlerRaised)
-        (text,) = set(said)
-        assert text.startswith("aborted by this side (max_buffered_per_connection): ")
-        assert text.endswith("holds 1005 octets, 1000 are allowed")
-
-    run_async(main())
-
-
-def test_alarms_call_and_cool_down(run_async: Any) -> None:
-    async def main() -> None:
-        clock, called = FakeClock(), []
-        engine = Engine(clock=clock)
-
-        def failing(_event: events.AlarmRaised) -> None:
-            raise RuntimeError("a callback's own defect")
-
-        complaints: list[Any] = []
-        engine.loop.set_exception_handler(lambda _loop, context: complaints.append(context["message"]))
-        alarms = [Alarm(2, interval=10.0, callback=called.append), Alarm(1, "buffered", callback=failing)]
-        async with (
-            serving(engine=engine, alarms=alarms, alarm_connections=3) as (server, heard),
-            AsyncExitStack() as stack,
-        ):
-            for count in (1, 2, 2, 3):
-                while len(server.connections) < count:
-                    talk = await stack.enter_async_context(client(server))
-                    await says(talk, b"x\n")
-                clock.now += 1
-                engine.sweep()
-            raised = [(alarm.gauge, alarm.value, alarm.threshold) for alarm in heard.of(events.AlarmRaised)]
-            assert raised == [("connections", 2, 2), ("connections", 3, 3)]
-            assert [alarm.value for alarm in called] == [2]
-            clock.now += 10
-            engine.sweep()
-            assert [alarm.value for alarm in called] == [2, 3]
-            talk[1].write(b"half a line")
-            await until(lambda: server._life.gauges()["buffered"]())
-            engine.sweep()
-            assert len(complaints) == 1
-            assert "failed" in complaints[0]
-
-    run_async(main())
-
-
-@pytest.mark.parametrize(("threshold", "gauge"), [(0, "connections"), (1, "weather")])
-def test_alarms_that_cannot_be(threshold: int, gauge: str) -> None:
-    with pytest.raises(OptionError):
-        Alarm(threshold, gauge)
 
 
 def test_limits_change_while_running(run_async: Any) -> None:
