@@ -21,7 +21,7 @@ from typing import Protocol
 class Holder(Protocol):
     """An object that holds sockets or uses them."""
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: close the descriptors and stop working. Only this thread exists in the child."""
 
 
@@ -36,7 +36,7 @@ def ours(sock: socket.socket) -> socket.socket:
 
 
 def holds(holder: Holder) -> None:
-    """Let a forked child call ``disown()`` of this object."""
+    """Let a forked child call ``_disown()`` of this object."""
     _holders.add(holder)
 
 
@@ -48,7 +48,7 @@ def why(what: str) -> str:
 def _in_child() -> None:
     for holder in list(_holders):
         with suppress(Exception):  # the other holders are disowned even if one fails
-            holder.disown()
+            holder._disown()
     for sock in list(_sockets):
         with suppress(OSError):
             sock.close()

@@ -74,6 +74,22 @@ def test_a_class_is_described_by_its_own_docstring(generate: ModuleType) -> None
     assert generate.line_about(fourtuple.testing.TcpClient) == "The type of the fixture `tcp_client`."
 
 
+HELD = ("BlockingConnection", "Client", "Connection", "Dial", "Server", "Service", "Timer")
+
+
+def test_every_public_attribute_of_what_users_hold_is_in_the_documents() -> None:
+    """Plumbing is private: what has a name without an underscore is documented."""
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.name not in ("names.md", "architecture.md")]
+    text = "\n".join(page.read_text() for page in pages)
+    missing = [
+        f"{name}.{attribute}"
+        for name in HELD
+        for attribute in dir(getattr(fourtuple, name))
+        if not attribute.startswith("_") and not re.search(rf"\b{attribute}\b", text)
+    ]
+    assert not missing
+
+
 def test_the_api_reference_of_the_site_documents_every_public_name(generate: ModuleType, tmp_path: Path) -> None:
     """A page for each public module, with each name of its ``__all__``, and nothing else."""
     loaded("api", ROOT / "docs" / "site" / "api.py").write_pages(tmp_path / "api", generate.PUBLIC)
@@ -113,9 +129,7 @@ def test_the_reference_of_the_client_is_whole() -> None:
     for client in (fourtuple.Client, fourtuple.blocking.Client):
         parameters = inspect.signature(client.__init__).parameters.values()
         names = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
-        names += [
-            name for name in vars(client) if not name.startswith("_") and name not in ("advance", "disown", "forget")
-        ]
+        names += [name for name in vars(client) if not name.startswith("_")]
         assert not [name for name in names if not re.search(rf"`{name}\b", page)]
     counters = [field.name for field in dataclasses.fields(fourtuple.events.ClientStatistics)]
     assert not [name for name in counters if f"`{name}`" not in page]

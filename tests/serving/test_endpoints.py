@@ -276,7 +276,7 @@ def test_the_certificates_of_all_endpoints_are_read_again(run_async: Any, readin
         secure = [Endpoint(ANY, tls=Tls(certificate=files.both)) for _ in range(2)]
         async with serving(echo(), readiness, ANY, *secure) as (server, seen):
             assert server.certificates is None
-            assert server.uses_certificates
+            assert server._uses_certificates
             server.reload_certificates()
             assert len(seen.of(events.CertificatesRead)) == 2
             Path(files.both).write_text("nothing")

@@ -32,7 +32,7 @@ def adapted(factory: Factory, name: str, *, silent_peers: bool) -> Service[Any, 
         return ProtocolRunner(host, service, connection, channel, factory)
 
     service: Service[Any, Any, Any, Any] = Service(Raw(), name=name, silent_peers=silent_peers)
-    service.adapt(AdaptedHandler(make, name))
+    service._adapt(AdaptedHandler(make, name))
     return service
 
 

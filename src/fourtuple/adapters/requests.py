@@ -83,5 +83,5 @@ def socketserver(
         return SocketRunner(host, service, connection, channel, call)
 
     service: Service[Any, Any, Any, Any] = Service(Raw(), name=name or title, silent_peers=silent_peers)
-    service.adapt(AdaptedHandler(make, name or title, wants_socket=True))
+    service._adapt(AdaptedHandler(make, name or title, wants_socket=True))
     return service

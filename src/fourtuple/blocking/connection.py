@@ -417,7 +417,7 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         """
         ending.abort(self._socket)
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: the connection is the parent's. Threads that held the locks do not exist in the child."""
         ending.disown(self._socket, self._in)
 

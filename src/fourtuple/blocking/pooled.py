@@ -370,7 +370,7 @@ class Client(Generic[In_co, Out_contra]):
         finally:
             self._changed.acquire()
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: the connections are the parent's, and the client does nothing here."""
         self._forked = True
         self._changed = threading.Condition(threading.RLock())

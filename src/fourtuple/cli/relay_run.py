@@ -160,7 +160,7 @@ class RelayRun(ServeRun):
         else:
             self._relay.change_toxics(table)
             self._tell(ToxicsRead(tuple(each.text for each in table.toxics)))
-        if server.uses_certificates:
+        if server._uses_certificates:
             with suppress(OptionError):  # the observer gets an event
                 server.reload_certificates()
 

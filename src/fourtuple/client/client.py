@@ -176,14 +176,14 @@ class Client(Generic[In_co, Out_contra]):
         except FourTupleError:
             await asyncio.sleep(0)  # a task that catches it and asks again would hold the loop
             raise
-        self.advance()
+        self._advance()
         try:
             if call.done:
                 await asyncio.sleep(0)  # as above
             await done
         except BaseException:
             self.pool.give_up(call, self.clock())
-            self.advance()
+            self._advance()
             raise
         return call.result()
 
@@ -204,7 +204,7 @@ class Client(Generic[In_co, Out_contra]):
             except FourTupleError as error:
                 raise told(error, Fate.NOT_SENT, error.__cause__) from error.__cause__
         except FourTupleError:
-            self.advance()
+            self._advance()
             await asyncio.sleep(0)
             raise
         try:
@@ -225,7 +225,7 @@ class Client(Generic[In_co, Out_contra]):
         if inbox is None or self._on_push is not None:
             raise OptionError("pushes(): make the client with pushes=Pushes(), and without on_push=")
         self.pool.stays = True
-        self.advance()
+        self._advance()
         return PushStream(inbox, str(self._plan.address), self._next_push, lambda: len(inbox) > 0)
 
     async def _next_push(self) -> Any:
@@ -263,14 +263,14 @@ class Client(Generic[In_co, Out_contra]):
         """Replace all connections, each when it owes no reply any more. After a PermanentFailure, connect again."""
         self._enter()
         self.pool.expire(self.clock())
-        self.advance()
+        self._advance()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Refuse new requests, wait for the replies of those that were made, at most ``timeout`` seconds, and close."""
         check_timeout(timeout)
         loop = self._enter()
         self.pool.drain()
-        self.advance()
+        self._advance()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 while not self.pool.drained:
@@ -291,7 +291,7 @@ class Client(Generic[In_co, Out_contra]):
             for task in (self._dialling, self._delivering):
                 if task is not None and task is not mine:
                     task.cancel()
-            self.advance()
+            self._advance()
         return Later(self._wait_closed)
 
     async def _wait_closed(self) -> None:
@@ -305,7 +305,7 @@ class Client(Generic[In_co, Out_contra]):
         self._enter()
         if self._on_push is not None:
             self.pool.stays = True
-            self.advance()
+            self._advance()
         return self
 
     async def __aexit__(
@@ -358,7 +358,7 @@ class Client(Generic[In_co, Out_contra]):
         if self._loop is not running and running is not None and not self.pool.closed:
             raise ConnectionEnded(f"client of {self._plan.address}: its event loop was closed; make a client per loop")
 
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Do what is due, and see to it that what is due later will be done."""
         now = self.clock()
         self.pool.advance(now)
@@ -388,7 +388,7 @@ class Client(Generic[In_co, Out_contra]):
 
     def _rings(self) -> None:
         self._timer = None
-        self.advance()
+        self._advance()
 
     async def _dial(self) -> None:
         """Make one attempt to connect and to greet."""
@@ -414,7 +414,7 @@ class Client(Generic[In_co, Out_contra]):
             self._join(self._readers[connection])
         finally:
             self._dialling = None
-            self.advance()
+            self._advance()
 
     def _reader(self, connection: Connection, channel: Channel) -> Reader:
         reader = self._readers[connection] = Reader(self, connection, channel)
@@ -434,11 +434,11 @@ class Client(Generic[In_co, Out_contra]):
         if connection is not None:
             connection.abort()
 
-    def forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         """Forget a connection whose socket is closed."""
         self._readers.pop(connection, None)
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: the connections are the parent's, and the client does nothing here."""
         self._forked = True
 

@@ -22,10 +22,10 @@ class Owner(Protocol):
     pool: ConnectionPool
     clock: Callable[[], float]
 
-    def advance(self) -> None:
+    def _advance(self) -> None:
         """Do what is due: something has changed."""
 
-    def forget(self, connection: Connection) -> None:
+    def _forget(self, connection: Connection) -> None:
         """The socket of a connection is closed."""
 
 
@@ -98,7 +98,7 @@ class Reader(Waker):
         """Pass on every message that has come, as far as the inbox of pushes has room."""
         assert self.member is not None
         self.stopped = self._intake.take_all(self.member, self._owner.clock())
-        self._owner.advance()
+        self._owner._advance()
 
     def go_on(self) -> None:
         """Read again if the pool permits it: the inbox of pushes has room, or a request waits behind the pushes."""
@@ -120,7 +120,7 @@ class Reader(Waker):
     def writable(self) -> None:
         super().writable()
         if self.member is not None:
-            self._owner.advance()
+            self._owner._advance()
 
     def finished(self) -> None:
         super().finished()
@@ -138,5 +138,5 @@ class Reader(Waker):
         return super().closed()
 
     def left(self) -> None:
-        self._owner.forget(self._connection)
+        self._owner._forget(self._connection)
         super().left()

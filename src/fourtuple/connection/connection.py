@@ -369,7 +369,7 @@ class Connection(
             tls,
             server_side=server_side,
             server_hostname=server_hostname if server_side else server_hostname or self.host,
-            certificates=self.server.certificates_of(self.id) if self.server is not None else None,
+            certificates=self.server._certificates_of(self.id) if self.server is not None else None,
             wake=self._secured,
         )
 

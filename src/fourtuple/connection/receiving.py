@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from fourtuple import fast_path
 from fourtuple.connection.on_loop import OnLoop
@@ -15,9 +15,6 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, En
 from fourtuple.framing import Unmapped
 from fourtuple.options import check_timeout
 from fourtuple.stream import NOT_YET, Nothing
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 

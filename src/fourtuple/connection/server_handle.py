@@ -86,7 +86,7 @@ class ServerHandle(Protocol[C_co]):
     def certificates(self) -> Certificates | None:
         """The certificates in force; None without TLS."""
 
-    def certificates_of(self, id: int) -> Certificates | None:
+    def _certificates_of(self, id: int) -> Certificates | None:
         """The certificates that the connection with this id uses: those of its endpoint."""
 
     def find(self, name: Name | str) -> C_co | None:

@@ -27,7 +27,7 @@ class Timer:
     ``interval`` the time between two calls, None for a single one. ``function`` is called in ``context``.
     """
 
-    __slots__ = ("_context", "_function", "_handle", "_interval", "_task", "_timers", "active", "due")
+    __slots__ = ("_context", "_due", "_function", "_handle", "_interval", "_task", "_timers", "active")
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Timer:
         context: contextvars.Context,
     ) -> None:
         #: When it is called next, on the engine's clock.
-        self.due: float = due
+        self._due: float = due
         #: Whether the function will be called again, or its coroutine still runs.
         self.active: bool = True
         self._timers = timers
@@ -68,13 +68,13 @@ class Timer:
 
     # -- for Timers ---------------------------------------------------------------------------------------
 
-    def arm(self) -> None:
+    def _arm(self) -> None:
         """Let the loop ring when the timer is due. With another clock than the loop's, the sweep looks at it."""
         engine = self._timers.channel.engine
         if engine.clock is time.monotonic:
-            self._handle = engine.loop.call_later(max(0.0, self.due - engine.clock()), self.ring)
+            self._handle = engine.loop.call_later(max(0.0, self._due - engine.clock()), self._ring)
 
-    def ring(self) -> None:
+    def _ring(self) -> None:
         """Call the function now, unless its last call is not done yet, and set the next moment."""
         timers = self._timers
         if timers.over or timers.attendant is None:
@@ -82,8 +82,8 @@ class Timer:
             return
         if self._interval is not None:
             now = timers.channel.engine.clock()
-            self.due = self.due + self._interval if self.due + self._interval > now else now + self._interval
-            self.arm()
+            self._due = self._due + self._interval if self._due + self._interval > now else now + self._interval
+            self._arm()
         if self._task is None:
             engine = timers.channel.engine
             if not engine.in_turn:
@@ -162,7 +162,7 @@ class Timers:
         if self.over:
             timer.cancel()
         else:
-            timer.arm()
+            timer._arm()
             self._timers[timer] = None
         return timer
 
@@ -179,5 +179,5 @@ class Timers:
 
     def _look(self, now: float) -> None:
         for timer in list(self._timers):
-            if timer.active and timer.due <= now:
-                timer.ring()
+            if timer.active and timer._due <= now:
+                timer._ring()

@@ -155,7 +155,7 @@ class Engine(Turns):
             self.readiness.close()
             self._let_all_go_on()
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
         self.inert = True
         self.readiness.disown()

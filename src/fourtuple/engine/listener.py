@@ -304,7 +304,7 @@ class Listener:
         self._engine.close_later(sock)
         remove_file(self.name, self._inode)
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: drop the listener. It belongs to the parent, and so does its socket file."""
         sock, self._socket = self._socket, None
         self.fd, self.mask, self._retry = -1, 0, None

@@ -37,7 +37,7 @@ def measured(service: Service[In, Out, S, L], meter: Meter) -> Service[In, Out, 
     handler = service.handler
     if not isinstance(handler, ReplyHandler):
         return service
-    return service.with_handler(dataclasses.replace(handler, function=_wrapped(handler, meter)))
+    return service._with_handler(dataclasses.replace(handler, function=_wrapped(handler, meter)))
 
 
 def _wrapped(handler: ReplyHandler, meter: Meter) -> Callable[..., Any]:

@@ -121,7 +121,7 @@ class Telemetry:
             case _:
                 wrap = self._generator
         function = functools.wraps(handler.function)(wrap(handler))
-        return service.with_handler(dataclasses.replace(handler, function=function))
+        return service._with_handler(dataclasses.replace(handler, function=function))
 
     @contextmanager
     def _span(self, handler: ReplyHandler, message: Any, connection: tuple[Any, ...]) -> Iterator[Span]:

@@ -58,7 +58,7 @@ class Operated:
             service = measured(service, meter)
         if not self.services and (options.user is not None or options.group is not None):
             # In the first set-up: the sockets are bound, and the user's code of a set-up has no more rights than later.
-            service = service.with_first(partial(drop_privileges, options.user, options.group))
+            service = service._with_first(partial(drop_privileges, options.user, options.group))
         self.services.append(service)
         return service
 

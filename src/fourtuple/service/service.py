@@ -284,7 +284,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
             check_type("program", word, str, optional=False, kind=ServiceError)
         self._take(ProgramHandler(command))
 
-    def adapt(self, handler: AdaptedHandler) -> None:
+    def _adapt(self, handler: AdaptedHandler) -> None:
         """Register existing code, ``handler``. The functions of :mod:`fourtuple.adapters` call this."""
         self._take(handler)
 
@@ -400,15 +400,15 @@ class Service(Generic[In_co, Out_contra, S, L]):
     # -- for servers --------------------------------------------------------------------------------------
 
     @property
-    def hands_socket(self) -> bool:
+    def _hands_socket(self) -> bool:
         """Whether the handler uses a socket itself: a program, or a handler of socketserver."""
         handler = self.handler
         return isinstance(handler, ProgramHandler) or (isinstance(handler, AdaptedHandler) and handler.wants_socket)
 
     @property
-    def expects_message(self) -> bool:
+    def _expects_message(self) -> bool:
         """Whether the peer must send a first message before a deadline. A program reads its peer itself."""
-        return not self.silent_peers and not self.hands_socket
+        return not self.silent_peers and not self._hands_socket
 
     def check(self) -> None:
         """Raise :class:`~fourtuple.errors.ServiceError` while there is no handler.
@@ -428,7 +428,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         other.framing = parse_framing(framing)
         return cast("Service[NewIn, NewOut, S, L]", other)
 
-    def with_handler(self, handler: Handler) -> Self:
+    def _with_handler(self, handler: Handler) -> Self:
         """Return a copy of the service with another handler of the same kind."""
         other = copy.copy(self)
         other.handler = handler
@@ -440,7 +440,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         other._name = name
         return other
 
-    def with_first(self, call: Callable[[], object]) -> Self:
+    def _with_first(self, call: Callable[[], object]) -> Self:
         """Return a copy of the service whose set-up begins with this call, before its lifespan."""
         other = copy.copy(self)
         other._lifespan = begun_by(call, self._lifespan)

@@ -177,7 +177,7 @@ class Acceptor:
             name,
             server.limits,
             server.engine.time(),
-            first_message=server.service.expects_message,
+            first_message=server.service._expects_message,
         )
         if server.tap is not None:
             stream.be_watched(server.tap)
@@ -254,7 +254,7 @@ class Acceptor:
             transport = stream.transport_name if stream.transport_name != stream.name else None
             self._server.observer(events.Accepted(channel.id, stream.name, transport))
 
-        hands_socket = self._server.service.hands_socket
+        hands_socket = self._server.service._hands_socket
         return self.preamble.reader(stream, self._server.engine.time(), introduced, hands_socket=hands_socket)
 
     def _enter(self, connection: Connection, channel: Channel) -> Runner | None:

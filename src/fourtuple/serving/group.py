@@ -132,13 +132,13 @@ class Group:
     @property
     def uses_certificates(self) -> bool:
         """Whether a server has certificates."""
-        return any(server.uses_certificates for server in self.servers)
+        return any(server._uses_certificates for server in self.servers)
 
     def reload_certificates(self) -> None:
         """Read the certificates of all servers again. Each that fails keeps its old ones, and tells its observer."""
         for server in self.servers:
             try:
-                if server.uses_certificates:
+                if server._uses_certificates:
                     server.reload_certificates()
             except OptionError:
                 pass  # its observer has got an event

@@ -54,7 +54,7 @@ class Registry:
     def __len__(self) -> int:
         return len(self.runners)
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: disown all connections, including those not on the engine yet. They are the parent's."""
         for runner in self.living():
             runner.channel.disown()

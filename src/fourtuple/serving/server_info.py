@@ -119,13 +119,13 @@ class ServerInfo(Generic[In_co, Out_contra, S, L]):
         """The certificates in force; None without TLS. Endpoints may have others."""
         return self._core.certificates
 
-    def certificates_of(self, id: int) -> Certificates | None:
+    def _certificates_of(self, id: int) -> Certificates | None:
         """The certificates that the connection with this id uses: those of its endpoint, or the server's."""
         runners = (registry.runners.get(id) for registry in self._life.registries)
         runner = next(filter(None, runners), None)
         return self.certificates if runner is None else runner.host.certificates
 
     @property
-    def uses_certificates(self) -> bool:
+    def _uses_certificates(self) -> bool:
         """Whether there are certificates here or at an endpoint, which :meth:`reload_certificates` reads again."""
         return any(core.certificates is not None for core in self._life.cores)
