@@ -28,7 +28,7 @@ from fourtuple.framing import Framing
 from fourtuple.framing.text import framing_class, known_words
 from fourtuple.inspector.fields import FIELDS
 from fourtuple.load import Load
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.observe.declared import METRICS
 from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, declared

@@ -52,10 +52,10 @@ ONLY = {
     "proxy": "errors four_tuple options stream",
     "signals": "errors compiled forking",
     "net": "errors forking address four_tuple options",
-    "net.acceptqueue": "",
-    "net.tcpinfo": "net.acceptqueue",
+    "net.backlog": "",
+    "net.tcpinfo": "net.backlog",
     "backoff": "",
-    "inspector": "_lazy errors address four_tuple net.tcpinfo net.acceptqueue",
+    "inspector": "_lazy errors address four_tuple net.tcpinfo net.backlog",
     "care": "net.tcpinfo",
     "probing": "errors address four_tuple framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address four_tuple events options framing rates stream net",
@@ -89,7 +89,7 @@ C_KNOWS = {
 
 # Octets in, messages out: these know no socket, no clock and no loop ...
 PURE = (
-    "events framing rates backoff stream tls.layer tls.info tls.records proxy net.tcpinfo net.acceptqueue "
+    "events framing rates backoff stream tls.layer tls.info tls.records proxy net.tcpinfo net.backlog "
     "serving.policy pool "
     "inspector.messages inspector.diag inspector.unixdiag inspector.proctables inspector.states inspector.model "
     "inspector.joining inspector.fields inspector.values inspector.filters inspector.ordering inspector.explaining "

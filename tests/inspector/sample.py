@@ -19,7 +19,7 @@ from fourtuple.inspector.model import (
     UnixSocket,
 )
 from fourtuple.inspector.ordering import ordered
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
 _NGINX = tuple(Owner(pid, "nginx", 6) for pid in (801, 802, 803))

@@ -15,7 +15,7 @@ from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined
 from fourtuple.inspector.messages import attribute, attributes, failure_of, is_end, messages, request
 from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Timer
-from fourtuple.net.acceptqueue import LEAST_OCTETS, AcceptQueue
+from fourtuple.net.backlog import LEAST_OCTETS, AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 from inspector import answers
 

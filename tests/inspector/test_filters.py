@@ -16,7 +16,7 @@ from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import MOST_CHARACTERS, MOST_NESTED
 from fourtuple.inspector.model import ActiveSocket, Owner, PassiveSocket, Socket, Timer
 from fourtuple.inspector.ordering import grouped, ordered
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
 

@@ -12,7 +12,7 @@ from fourtuple.inspector import sockets, states
 from fourtuple.inspector.explaining import explained, overview
 from fourtuple.inspector.model import ActiveSocket
 from fourtuple.inspector.reading import counters, snapshot
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from inspector.scenes import alone, arrived, port_of
 
 

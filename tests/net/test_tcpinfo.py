@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from fourtuple.net.acceptqueue import LEAST_OCTETS
+from fourtuple.net.backlog import LEAST_OCTETS
 from fourtuple.net.tcpinfo import STATES, TcpInfo
 
 

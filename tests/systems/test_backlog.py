@@ -12,7 +12,7 @@ import pytest
 
 from fourtuple import Server, Sockets, serve_in_thread
 from fourtuple.blocking import connect
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.passive import accept_queue_of, somaxconn
 from fourtuple.services.echo import service
 

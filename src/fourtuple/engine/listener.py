@@ -24,7 +24,7 @@ from fourtuple.address import Address, from_sockaddr
 from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import IN
 from fourtuple.forking import holds
-from fourtuple.net.acceptqueue import AcceptQueue, drops
+from fourtuple.net.backlog import AcceptQueue, drops
 from fourtuple.net.passive import accept_queue_of, inode_of, remove_file, waiting_at
 
 TRY_AGAIN = frozenset(

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Timer,
         UnixSocket,
     )
-    from fourtuple.net.acceptqueue import AcceptQueue
+    from fourtuple.net.backlog import AcceptQueue
     from fourtuple.net.tcpinfo import TcpInfo
 
 __all__ = [
@@ -69,7 +69,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
                 "Timer",
                 "UnixSocket",
             ),
-            "fourtuple.net.acceptqueue": ("AcceptQueue",),
+            "fourtuple.net.backlog": ("AcceptQueue",),
             "fourtuple.net.tcpinfo": ("TcpInfo",),
         },
     )

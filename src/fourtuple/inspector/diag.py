@@ -11,7 +11,7 @@ from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
 from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer, made
-from fourtuple.net.acceptqueue import LEAST_OCTETS, AcceptQueue
+from fourtuple.net.backlog import LEAST_OCTETS, AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
 #: linux/sock_diag.h.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Snapshot, Socket, UnixSocket
 from fourtuple.inspector.units import octets, seconds
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
 #: What each state is: the first sentence of every explanation.

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias, TypeVar
 from fourtuple.address import Address
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
 

@@ -10,7 +10,7 @@ from fourtuple.address import Address
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Timer, UnixSocket
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 
 _TIMERS = {1: "retransmit", 2: "keepalive", 3: "time-wait", 4: "zero window"}
 #: USER_HZ: a hundred for every program, whatever the kernel's own clock does.

@@ -8,7 +8,7 @@ import struct
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
 from fourtuple.inspector.model import UnixSocket
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 
 _AF_UNIX = 1
 _KINDS = {1: "stream", 5: "seqpacket"}  # SOCK_STREAM, SOCK_SEQPACKET; datagram sockets are not connections

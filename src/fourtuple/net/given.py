@@ -12,7 +12,8 @@ from typing import NoReturn, TypeVar
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError
 from fourtuple.forking import ours
-from fourtuple.net.passive import INT_MAX, accept_queue_of, listen_error
+from fourtuple.net.backlog import listen
+from fourtuple.net.passive import accept_queue_of, listen_error
 from fourtuple.net.sockets import apply_options, why_no_stream
 from fourtuple.options import Sockets, check_type
 
@@ -93,7 +94,7 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
             queue = accept_queue_of(sock)
             backlog = backlog if queue is None or queue.limit is None else queue.limit
         else:
-            sock.listen(min(backlog, INT_MAX))
+            listen(sock, backlog)
     except BaseException as error:
         if isinstance(given, int):
             sock.detach()  # the object was ours, the descriptor is not

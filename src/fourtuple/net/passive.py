@@ -18,13 +18,10 @@ from fourtuple.errors import (
     ListenForbidden,
 )
 from fourtuple.forking import ours
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue, listen
 from fourtuple.net.sockets import apply_options
 from fourtuple.net.users import ids_of
 from fourtuple.options import Sockets
-
-#: The largest int that listen(2) takes; the kernel reduces the backlog much further.
-INT_MAX = 2**31 - 1
 
 
 def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
@@ -92,7 +89,7 @@ def _bound(
         if sock.family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
-        sock.listen(min(options.backlog, INT_MAX))
+        listen(sock, options.backlog)
         sock.setblocking(False)
     except OSError as error:
         sock.close()
@@ -163,7 +160,7 @@ def _open_unix(address: Address, options: Sockets) -> socket.socket:
             # The socket file is left from a server that has died: nothing listens there, so its name can be reused.
             os.unlink(path)
             _bind_unix(sock, name, options)
-        sock.listen(min(options.backlog, INT_MAX))
+        listen(sock, options.backlog)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import TypeAlias
 
-from fourtuple.net.acceptqueue import IPPROTO_TCP, LEAST_OCTETS, TCP_INFO, HasOptions
+from fourtuple.net.backlog import IPPROTO_TCP, LEAST_OCTETS, TCP_INFO, HasOptions
 
 #: The size to ask getsockopt() for: more than any kernel has.
 MOST_OCTETS = 512

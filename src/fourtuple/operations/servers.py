@@ -16,7 +16,7 @@ from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.four_tuple import FourTuple
 from fourtuple.handlers import Runner
-from fourtuple.net.acceptqueue import AcceptQueue
+from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.descriptors import default_connections
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot

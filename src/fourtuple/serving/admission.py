@@ -21,7 +21,7 @@ from fourtuple.engine.consumer import Handlerless
 from fourtuple.errors import EncodeError
 from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.framing import Framing
-from fourtuple.net.acceptqueue import data_age
+from fourtuple.net.backlog import data_age
 from fourtuple.options import Deadlines, Limits
 from fourtuple.serving.policy import AdmissionPolicy, Refusal
 from fourtuple.stream import Half, Layer, Reason, Stream

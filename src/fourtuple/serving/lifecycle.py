@@ -20,6 +20,7 @@ from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
+from fourtuple.net.backlog import listen
 from fourtuple.net.given import take_given
 from fourtuple.net.passive import open_listeners
 from fourtuple.net.sockets import apply_options
@@ -212,7 +213,7 @@ class Lifecycle:
         """Listen at a bound socket. With ``keeps_file`` the file of a Unix socket stays."""
         apply_options(sock, self._sockets, passive=True)
         sock.setblocking(False)
-        sock.listen(backlog)
+        listen(sock, backlog)
         return self._add(self._core, sock, backlog, keeps_file=keeps_file)
 
     def give_back(self, listener: Listener) -> None:

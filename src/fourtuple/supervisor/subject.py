@@ -11,7 +11,7 @@ from typing import Any, cast
 from fourtuple._version import __version__
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import ListenError, OperationError, OptionError, SupervisorError, WorkerNotStarted
-from fourtuple.net.acceptqueue import drops
+from fourtuple.net.backlog import drops
 from fourtuple.net.passive import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.servers import (

@@ -1,4 +1,8 @@
-"""What the kernel tells of a passive socket's accept queue, and of the age of a connection in it (TCP_INFO, tcp(7))."""
+"""The backlog: how many connections may wait for accept(), how many do, and what the kernel tells of one that waits.
+
+listen(2) asks for a backlog. What is in force, and what waits in the accept queue, the kernel tells in TCP_INFO
+(tcp(7)).
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,22 @@ _AGE, _AGE_AT = struct.Struct("=I"), 52
 _SOL_SOCKET = 1
 _SO_MEMINFO = 55
 _DROPS_AT = 8 * 4
+
+
+#: The largest int that listen(2) takes; the kernel reduces the backlog much further.
+_INT_MAX = 2**31 - 1
+
+
+class CanListen(Protocol):
+    """A socket, or an object that acts as one."""
+
+    def listen(self, backlog: int, /) -> None:
+        """Like :meth:`socket.socket.listen`."""
+
+
+def listen(sock: CanListen, backlog: int) -> None:
+    """Let a bound socket listen with this backlog. The kernel reduces it to net.core.somaxconn (listen(2))."""
+    sock.listen(min(backlog, _INT_MAX))
 
 
 class HasOptions(Protocol):
