@@ -145,7 +145,7 @@ def test_what_is_no_text_and_no_port() -> None:
         (("::1", 9999, 0, 0), "[::1]:9999"),
     ],
 )
-def test_a_pair_as_sockets_have_it_is_told_what_to_write(pair: Any, written: str) -> None:
+def test_the_error_for_a_pair_as_sockets_have_it_says_what_to_write(pair: Any, written: str) -> None:
     """Not as a list of two addresses, in which the port is missing."""
     service = Service("line")
     service.reply(lambda message: message)

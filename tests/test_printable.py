@@ -149,7 +149,7 @@ def test_whatever_hangs_together_the_work_has_a_bound(tangle: str, monkeypatch: 
     assert len([each for each in looked if isinstance(each, BaseException)]) <= MOST_ERRORS + 10
 
 
-def test_exceptions_that_cause_each_other_are_told_once() -> None:
+def test_exceptions_that_cause_each_other_are_reported_once() -> None:
     one, other = ValueError("one"), ValueError("other")
     one.__cause__, other.__cause__ = other, one
     assert [line for line in traceback_of(one) if "ValueError" in line] == ["ValueError: other", "ValueError: one"]

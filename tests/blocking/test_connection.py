@@ -117,7 +117,7 @@ def in_thread(job: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def send_on(connection: BlockingConnection, message: bytes = bytes(1 << 16)) -> None:
-    """Send for ever."""
+    """Send forever."""
     while True:
         connection.send(message, timeout=SHORT)
 

@@ -104,7 +104,7 @@ def sample(time: float, *, reading: bool = True, intact: bool = True, **info: in
     return replace(SAMPLE, time=time, info=replace(SAMPLE.info, **info), reading=reading, intact=intact)
 
 
-def test_what_happened_is_told_in_order() -> None:
+def test_what_happened_is_reported_in_order() -> None:
     run = [
         sample(0.0, state=2, snd_wnd=0),
         sample(0.1),
@@ -130,7 +130,7 @@ def test_what_happened_is_told_in_order() -> None:
     assert summary([*run, sample(0.8, intact=False)]).endswith("OCTETS ARE MISSING.")
 
 
-def test_one_is_told_as_one() -> None:
+def test_one_is_reported_as_one() -> None:
     told = lines([sample(0.0), sample(0.1, snd_cwnd=1, unacked=2, rtt=1000)], 100)
     assert told[0].endswith(" 1 segment")
     assert told[1].endswith(" 2 segments")

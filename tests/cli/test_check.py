@@ -12,7 +12,7 @@ from cli.conftest import Run
 from fourtuple.config import read_file
 
 
-def test_each_option_is_told_with_its_place(run: Run, tmp_path: Path) -> None:
+def test_each_option_is_reported_with_its_place(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fourtuple.toml").write_text("# ours\n[limits]\nread_size = '4k'\nhigh_water = 70000\nmax_batch = 9\n")
     done = run("check", "--max-batch", "7", FOURTUPLE_IDLE_TIMEOUT="2.5", FOURTUPLE_WRITE_TIMEOUT="none")
     assert (done.code, done.err) == (0, "")

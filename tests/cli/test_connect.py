@@ -125,7 +125,7 @@ def test_plain_octets_at_a_port_of_tls(run: Run, serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("service", ["echo", "upper", "daytime"])
-def test_tls_at_a_plain_port_is_told_at_once(run: Run, serve: Serve, service: str) -> None:
+def test_tls_at_a_plain_port_is_reported_at_once(run: Run, serve: Serve, service: str) -> None:
     done = run("connect", serve(service).address, "--tls", "--tls-verify", "none", "--send", "hello")
     assert done.code == 3
     # Behind it stands the repr of octets that begin with our own random ClientHello: its quotes are either.
@@ -855,4 +855,4 @@ def test_bench_sends_the_values_of_json(run: Run, serve: Serve) -> None:
     done = run(*bench)
     assert done.code == 2
     assert "the requests: u16+json sends JSON, and this is not: " in done.err
-    assert "without requests of yours (--send), they are letters" in done.err
+    assert "without your own requests (--send), they are letters" in done.err

@@ -72,7 +72,7 @@ def test_a_worker_that_does_not_start_is_tried_again_in_a_time_that_is_told(seco
     assert line == "worker 1 did not start: exit code 2" + (told and "; the next attempt follows" + told)
 
 
-def test_each_suspension_has_its_two_lines_and_of_other_pauses_the_first_is_told() -> None:
+def test_each_suspension_has_its_two_lines_and_of_other_pauses_the_first_is_reported() -> None:
     for quiet in (False, True):
         screen = Screen(quiet=quiet)
         for why in (BY_REQUEST, "max_threads are busy", "max_threads are busy", BY_REQUEST):
@@ -285,7 +285,7 @@ def test_what_an_encoder_raised_is_printed_above_the_handlers_error() -> None:
         assert printed.index("NameError") < printed.index("direct cause") < printed.rindex("EncodeError")
 
 
-def test_pauses_are_told_once_unless_verbose() -> None:
+def test_pauses_are_reported_once_unless_verbose() -> None:
     for verbose, lines in ((False, 1), (True, 4)):
         screen = Screen(verbose=verbose)
         for _ in range(2):

@@ -63,7 +63,7 @@ def test_what_cannot_be(arguments: list[str], text: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_what_the_loop_finds_is_told_as_all_else(tmp_path: Path, form: str) -> None:
+def test_what_the_loop_finds_is_reported_as_all_else(tmp_path: Path, form: str) -> None:
     """It may have the peer's text in it, and must not be a line of another form."""
     (tmp_path / "service.py").write_text(
         "import asyncio\n"

@@ -41,7 +41,7 @@ main()
     "arguments", [("serve", "echo", "--host", "192.0.2.1"), ("bench", "127.0.0.1:1", "-f", "line")]
 )
 @pytest.mark.parametrize(("choice", "lines"), [("auto", 1), ("off", 0)])
-def test_missing_c_is_told_once(arguments: tuple[str, ...], choice: str, lines: int) -> None:
+def test_missing_c_is_reported_once(arguments: tuple[str, ...], choice: str, lines: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", MISSING, *arguments],
         env=ENVIRONMENT | {"FOURTUPLE_C": choice},

@@ -88,7 +88,7 @@ def exhausted() -> dict[str, Any]:
         return {"errno": code, "out": done.stdout, "json": json.loads(told.stdout)}
 
 
-def test_exhaustion_is_told_when_connect_fails() -> None:
+def test_exhaustion_is_reported_when_connect_fails() -> None:
     found = alone(exhausted)
     assert found["errno"] == 99  # EADDRNOTAVAIL
     assert "Ephemeral ports: 50000-50003 (4 ports, none reserved)" in found["out"]

@@ -142,7 +142,7 @@ def test_watching_tells_when_it_is_back() -> None:
     assert "answered: " in second
 
 
-def test_a_peer_without_tls_is_told_as_such(run: Run) -> None:
+def test_a_peer_without_tls_is_reported_as_such(run: Run) -> None:
     with targets.server(targets.answers_plainly) as address:
         done = run("probe", address, "--tls", "--timeout", "20")
     assert done.code == 3

@@ -341,7 +341,7 @@ def relay_json(relay: Serve, target: str) -> Served:
     return served
 
 
-def test_a_stream_that_breaks_the_framing_passes_and_is_told(relay: Serve) -> None:
+def test_a_stream_that_breaks_the_framing_passes_and_is_reported(relay: Serve) -> None:
     with through(relay, "-f", "netstring") as (client, target, relayed):
         client.sendall(b"3:one,garbage")
         assert receive_exactly(target, 13) == b"3:one,garbage"
@@ -700,7 +700,7 @@ def test_openssl_on_both_sides(relay: Serve, serve: Serve, require_program: Requ
             p.kill()
 
 
-def test_the_octets_of_a_conversation_are_told_once_and_as_its_peers_have_seen_them(
+def test_the_octets_of_a_conversation_are_reported_once_and_as_its_peers_have_seen_them(
     relay: Serve, serve: Serve, run: Run, files: Files
 ) -> None:
     relayed = relay("127.0.0.1:0", serve("upper", "-q").address, "--tls-certificate", files.both, "-f", "line")

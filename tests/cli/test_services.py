@@ -295,7 +295,7 @@ def test_flags_and_variables_hold_for_all_services(serve_file: Serve, tmp_path: 
             assert second.recv(1) == b""
 
 
-def test_more_connections_than_descriptors_are_told(serve_file: Serve, tmp_path: Path) -> None:
+def test_more_connections_than_descriptors_are_reported(serve_file: Serve, tmp_path: Path) -> None:
     for limits, told in (("", False), ("[limits]\nmax_connections = 1_000_000_000\n", True)):
         declare(tmp_path, TWO + limits, "mail", "news")
         done = serve_file(listeners=2).stop()

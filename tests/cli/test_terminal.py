@@ -141,7 +141,7 @@ def test_what_peers_send_is_escaped_and_a_pipe_gets_no_colour(on_terminal: Termi
     assert "\x1b" not in server.stop().out.decode()
 
 
-def test_a_log_that_is_lost_is_told_once_and_by_the_exit_code(tmp_path: Path) -> None:
+def test_a_log_that_is_lost_is_reported_once_and_by_the_exit_code(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(

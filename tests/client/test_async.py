@@ -161,7 +161,7 @@ def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:
 
 
 def test_a_full_inbox_stops_reading(run_async: RunAsync, peer: Peer) -> None:
-    """The server cannot send for ever: the kernel's buffers fill, because nobody reads."""
+    """The server cannot send forever: the kernel's buffers fill, because nobody reads."""
 
     async def main() -> None:
         options = Pushes(max_inbox=1000)

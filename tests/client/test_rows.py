@@ -707,7 +707,7 @@ def test_a_gap_in_the_place_of_what_was_missed(clients: Clients, peer: Peer) -> 
 
 
 def test_on_push_may_ask(clients: Clients, peer: Peer) -> None:
-    """A handler that waits for a reply behind more pushes than the inbox holds does not wait for ever."""
+    """A handler that waits for a reply behind more pushes than the inbox holds does not wait forever."""
     asked: list[Any] = []
 
     if clients.kind == "async":

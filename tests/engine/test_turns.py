@@ -299,7 +299,7 @@ def test_an_interrupt_while_an_outbox_is_flushed_is_not_lost(run_async: Any) -> 
     run_async(main())
 
 
-def test_slow_service_is_told(run_async: Any, readiness: str) -> None:
+def test_slow_service_is_reported(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         clock = FakeClock()
 

@@ -279,7 +279,7 @@ def test_a_request_that_did_not_leave_in_time_does_not_stay_outstanding() -> Non
                 connection.receive_nowait()
 
 
-def test_the_end_of_file_is_told_as_before() -> None:
+def test_the_end_of_file_is_reported_as_before() -> None:
     with pair() as (connection, peer):
         peer.shutdown(socket.SHUT_WR)
         with pytest.raises(EndOfFile):

@@ -328,9 +328,9 @@ TAKE = "take\\(undelivered\\) returns, unchanged"
         (LooksAtEachAgain, r"\d{5} searched", LINEAR),
         (LoopsAgain, r"\d{5} searched", LINEAR),
         (JoinsAgain, r"\d{5} copied", LINEAR),
-        (ScansAgainWhenAttacked, r"b'\{' for ever, 30\d octets octet by octet: \d{4} searched", LINEAR),
+        (ScansAgainWhenAttacked, r"b'\{' forever, 30\d octets octet by octet: \d{4} searched", LINEAR),
         (HasNoBound, "delivers a message of 4096 octets, max_message is 64", BOUND),
-        (ChecksTheBoundOnlyAtTheEnd, "holds .* for ever, 66 and one read is the bound", BOUND),
+        (ChecksTheBoundOnlyAtTheEnd, "holds .* forever, 66 and one read is the bound", BOUND),
         (
             KeepsEverything,
             "after 65536 octets of messages that were all delivered",

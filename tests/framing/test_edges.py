@@ -93,7 +93,7 @@ NINES = b"9" * 12
         ("u64", b"\xff" * 8, "message announces 18446744073709551615 octets, no more than 1048576 are allowed"),
     ],
 )
-def test_what_is_announced_is_told_whole_or_marked_as_cut(text: str, octets: bytes, told: str) -> None:
+def test_what_is_announced_is_reported_whole_or_marked_as_cut(text: str, octets: bytes, told: str) -> None:
     if text.startswith("content-length"):
         octets = b"Content-Length: " + octets + b"\r\n\r\n"
     elif text.startswith("resp"):

@@ -536,7 +536,7 @@ def test_cases_in_any_container() -> None:
 
 
 class Scripted:
-    """A parser that returns what it is told, and then ``last`` for ever."""
+    """A parser that returns what it is told, and then ``last`` forever."""
 
     def __init__(self, script: list[Any], last: Any) -> None:
         self.script, self.last = [*script], last

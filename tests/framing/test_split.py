@@ -185,7 +185,7 @@ def test_the_work_is_linear(text: str) -> None:
 
 @pytest.mark.parametrize("text", [text for text in FRAMINGS if "+" not in text])
 def test_the_work_is_linear_when_attacked(text: str) -> None:
-    """The same octets for ever, behind the beginnings of messages."""
+    """The same octets forever, behind the beginnings of messages."""
     if not hasattr(splitting.IN_C, "work"):
         pytest.skip("the splitters in C were built without FOURTUPLE_COUNT")
     assert splitting.IN_C is not None
@@ -256,7 +256,7 @@ def test_what_is_rare_is_left_to_python_which_leaves_the_rest_to_c(text: str, ra
         assert messages == [usual, message, usual, message, usual]
         assert decoder.buffered == decoder.held == 0
         fed = partial(decoder.feed, octets)
-        assert calls_in_python(fed) == 0, "the reference goes on for ever"
+        assert calls_in_python(fed) == 0, "the reference goes on forever"
         assert decoder.take(1) == octets
 
 

@@ -242,7 +242,7 @@ def test_a_command_of_too_many_words() -> None:
 
 
 @given(data=st.data())
-def test_what_is_held_is_told_wherever_the_stream_is_cut(data: st.DataObject) -> None:
+def test_what_is_held_is_reported_wherever_the_stream_is_cut(data: st.DataObject) -> None:
     """Octets alone say it: the same at every place, whatever came in one piece, and nothing once all is delivered."""
     stream = b"*2\r\n*3\r\n:1\r\n$2\r\nab\r\n%1\r\n+k\r\n*0\r\n$-1\r\nget k\r\n"
     framing = parse_framing("resp:3")

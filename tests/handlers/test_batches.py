@@ -233,7 +233,7 @@ def test_a_half_close_of_ours_in_the_batch(run_async: Any, readiness: str, kind:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("framing", [Line(max_message=10), Varint(max_message=10)], ids=["in C", "in Python"])
-def test_a_broken_message_behind_good_ones_is_told_at_once(
+def test_a_broken_message_behind_good_ones_is_reported_at_once(
     run_async: Any, readiness: str, kind: str, framing: Framing
 ) -> None:
     async def main() -> None:

@@ -197,7 +197,7 @@ def test_after_a_change_of_framing(run_async: Any, readiness: str, other: Framin
     run_async(main())
 
 
-def test_a_client_is_told(run_async: Any, readiness: str) -> None:
+def test_a_client_is_reported(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         service.reply(echo)

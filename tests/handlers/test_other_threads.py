@@ -121,7 +121,7 @@ def test_a_message_for_one_that_has_ended_meanwhile_is_dropped(run_async: Any, r
     run_async(main())
 
 
-def test_threads_that_are_faster_than_the_loop_are_told(run_async: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_are_faster_than_the_loop_get_an_error(run_async: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         monkeypatch.setattr(mailbox, "MOST_WAITING", 10)
         async with serving(echo()) as (server, _):

@@ -167,7 +167,7 @@ def test_peer_finished_is_set_by_close_notify_over_tls(run_async: Any, readiness
     run_async(main())
 
 
-def test_a_client_is_told_too(run_async: Any, readiness: str) -> None:
+def test_a_client_is_reported_too(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
         gate = asyncio.Event()

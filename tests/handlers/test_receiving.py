@@ -280,7 +280,7 @@ def test_an_iteration_beside_another_receiver_is_refused(run_async: Any, readine
 
 
 @pytest.mark.parametrize("how", ["close", "abort"])
-def test_a_waiting_receive_is_told_of_the_end(run_async: Any, readiness: str, how: str) -> None:
+def test_a_waiting_receive_ends_with_the_connection(run_async: Any, readiness: str, how: str) -> None:
     async def main() -> None:
         met: list[str] = []
 

@@ -163,7 +163,7 @@ def test_a_reply_that_cannot_be_encoded_is_the_handlers_fault(run_async: Any, re
 
 @every_kind
 def test_a_reset_in_the_middle_is_not_a_handlers_failure(run_async: Any, readiness: str, kind: ReplyKind) -> None:
-    """The peer goes with requests on their way: no handler is blamed, nothing goes on for ever."""
+    """The peer goes with requests on their way: no handler is blamed, nothing goes on forever."""
 
     async def main() -> None:
         service = Service("line")
@@ -843,7 +843,7 @@ def test_last_words_for_a_broken_message(run_async: Any, readiness: str) -> None
     run_async(main())
 
 
-def test_last_words_that_fail_are_told(run_async: Any, readiness: str) -> None:
+def test_last_words_that_fail_are_reported(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
 

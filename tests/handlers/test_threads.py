@@ -154,7 +154,7 @@ def test_what_the_error_says_to_do_works() -> None:
             client.receive(SOON)
 
 
-def test_a_handler_in_a_thread_is_told() -> None:
+def test_a_handler_in_a_thread_is_reported() -> None:
     service: Service[bytes, bytes] = Service("line")
 
     @service.reply(threads=True)

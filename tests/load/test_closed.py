@@ -72,7 +72,7 @@ def test_a_third_party_peer(run_async: RunAsync) -> None:
 
 
 def test_large_messages_both_ways_at_once(run_async: RunAsync) -> None:
-    """Two ends that each wait for the other to read would wait for ever."""
+    """Two ends that each wait for the other to read would wait forever."""
 
     async def main() -> None:
         options = load(requests=40, depth=8, size=300_000, expect="same")

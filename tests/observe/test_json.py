@@ -118,7 +118,7 @@ def test_what_cannot_be_told_costs_its_line_and_no_more() -> None:
     assert line["value"].startswith("<object object")
 
 
-def test_what_the_loop_is_told_is_a_line_too() -> None:
+def test_errors_passed_to_the_loop_are_also_a_line() -> None:
     out = io.StringIO()
     log = JsonLines(out)
     log.uncaught(None, {"message": "a task\n failed", "exception": Unspeakable()})

@@ -113,7 +113,7 @@ def test_every_metric_is_declared_and_described(run_async: Any, tmp_path: Path) 
 
 
 def test_the_sums_do_not_fall_when_a_worker_dies(run_async: Any, tmp_path: Path) -> None:
-    """Two workers in one process, and the snapshots as a supervisor gets them: as JSON, and the last one for ever."""
+    """Two workers in one process, and the snapshots as a supervisor gets them: as JSON, and the last one forever."""
 
     async def main() -> None:
         dead, counted = Snapshot(), 0

@@ -80,7 +80,7 @@ def test_every_option_refuses_every_wrong_type_and_what_is_negative(each: Declar
         assert " given, " in text
 
 
-def test_a_misspelt_list_of_networks_is_told_the_right_form() -> None:
+def test_the_error_for_a_misspelt_list_of_networks_has_the_right_form() -> None:
     text = refused(lambda: Limits(allow=["10.0.0.0/8", "::1"]), "allow", "['10.0.0.0/8', '::1'] (list) given")  # type: ignore[arg-type]
     assert text.endswith("text, as in '10.0.0.0/8, ::1', needed")
 
@@ -140,7 +140,7 @@ def test_a_server_refuses_options_that_cannot_work(
     assert needed in refused(lambda: make(replies(), **{name: value}), name, given)
 
 
-def test_an_option_of_another_family_is_told() -> None:
+def test_an_option_of_another_family_is_reported() -> None:
     needed = "it is an option of Deadlines"
     refused(lambda: Limits(idle_timeout=3), "idle_timeout", needed)  # type: ignore[call-arg]
     needed += ", as in deadlines=Deadlines(idle_timeout=...)"

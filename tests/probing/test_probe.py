@@ -62,7 +62,7 @@ def test_a_black_hole() -> None:
     assert found.attempts[0].full_queue is None  # it was looked at, and is not
 
 
-def test_a_full_accept_queue_of_this_machine_is_told_for_certain() -> None:
+def test_a_full_accept_queue_of_this_machine_is_reported_for_certain() -> None:
     with ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=1))
         for _ in range(2):

@@ -278,7 +278,7 @@ def test_no_connection_gets_more_than_the_rate_and_each_gets_something(
         world.look(1.0)
         for one in held:
             one.go_on()
-    pytest.fail("somebody waits for ever")
+    pytest.fail("somebody waits forever")
 
 
 def test_threads_share_without_losing_a_token() -> None:

@@ -42,7 +42,7 @@ def test_octets_are_neither_lost_nor_moved(framing: str, cuts: list[int]) -> Non
             assert [each.message for each in Cutter(parse_framing(framing)).feed(cut.octets)] == [cut.message]
 
 
-def test_what_breaks_the_framing_passes_and_is_told() -> None:
+def test_what_breaks_the_framing_passes_and_is_reported() -> None:
     cutter = Cutter(parse_framing("netstring"))
     assert cutter.feed(b"3:one,garbage") == [Cut(b"3:one,", b"one"), Cut(b"garbage", is_message=False)]
     assert cutter.error is not None
@@ -50,7 +50,7 @@ def test_what_breaks_the_framing_passes_and_is_told() -> None:
     assert cutter.finish() == []
 
 
-def test_an_unfinished_message_passes_at_the_end_and_is_told() -> None:
+def test_an_unfinished_message_passes_at_the_end_and_is_reported() -> None:
     cutter = Cutter(parse_framing("u16"))
     assert cutter.feed(b"\0\5ab") == []
     assert cutter.held == 4

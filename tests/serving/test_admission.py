@@ -213,7 +213,7 @@ def test_a_refusal_is_delivered_behind_the_handshake(
     run_async(main())
 
 
-def test_a_plain_peer_at_a_port_for_both_is_told_behind_its_first_octet(run_async: Any, tmp_path: Path) -> None:
+def test_a_plain_peer_at_a_port_for_both_is_reported_behind_its_first_octet(run_async: Any, tmp_path: Path) -> None:
     async def main() -> None:
         tls = tls_of(Files(tmp_path), mode="detect")
         async with serving(deny="127.0.0.1", refusal="no", tls=tls) as (server, _), client(server) as talk:

@@ -623,7 +623,7 @@ def test_no_connection_is_left_in_the_tables(run_async: Any, readiness: str) -> 
     run_async(main())
 
 
-def test_threads_are_told_of_the_end_while_they_wait(run_async: Any, readiness: str) -> None:
+def test_waiting_threads_learn_of_the_end(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service, clock, ended = Service("line"), FakeClock(), threading.Event()
 

@@ -184,7 +184,7 @@ def test_nothing_is_watched_where_that_is_switched_off(run_async: Any) -> None:
     run_async(main())
 
 
-def test_the_observer_that_raises_is_told_of_and_the_watch_goes_on(run_async: Any) -> None:
+def test_an_observer_that_raises_is_reported_and_the_watch_goes_on(run_async: Any) -> None:
     async def main() -> None:
         held = Held()
         told: list[dict[str, Any]] = []
@@ -238,13 +238,13 @@ def looks(run_async: Any, *calls: Callable[[Callable[[float], None]], None]) -> 
     return told
 
 
-def test_the_same_call_at_two_looks_is_told_once(run_async: Any) -> None:
+def test_the_same_call_at_two_looks_is_reported_once(run_async: Any) -> None:
     def holds(look: Callable[[float], None]) -> None:
         for seconds in (0.5, 1.0, 1.5, 2.0):
             look(seconds)
 
     (event,) = looks(run_async, holds)
-    assert event.handler.endswith("test_the_same_call_at_two_looks_is_told_once.<locals>.holds")
+    assert event.handler.endswith("test_the_same_call_at_two_looks_is_reported_once.<locals>.holds")
     assert event.seconds >= 1.0
 
 

@@ -233,7 +233,7 @@ def test_the_third_counts_the_connections_of_all_endpoints(choice: str) -> None:
 
 @pytest.mark.parametrize("choice", ["auto", "off"])
 def test_the_third_ends_a_process_whose_standard_error_is_not_read(choice: str) -> None:
-    """The line would wait for a reader of the full pipe for ever."""
+    """The line would wait for a reader of the full pipe forever."""
     ours, theirs = os.pipe()
     try:
         os.set_blocking(theirs, False)

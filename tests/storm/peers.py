@@ -218,7 +218,7 @@ class Running:
     async def _put(self, wire: Wire, octets: bytes) -> None:
         size = self.peer.piece or len(octets) or 1
         if len(octets) > 2000 * size:
-            size = len(octets) // 2000  # a round is not to take for ever
+            size = len(octets) // 2000  # a round is not to take forever
         for at in range(0, len(octets), size):
             await wire.send(octets[at : at + size])
             if self.peer.pause and self._dice.random() < 0.05:

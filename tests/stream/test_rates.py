@@ -99,7 +99,7 @@ def test_the_end_of_file_comes_behind_what_waits(framing: str) -> None:
     assert world.stream.over
 
 
-def test_an_end_of_file_in_mid_message_is_told_behind_what_waits() -> None:
+def test_an_end_of_file_in_mid_message_is_reported_behind_what_waits() -> None:
     world = Throttled("u8", max_message_rate=1.0)
     world.receive(b"\1a\1b\3c")
     world.stream.received_eof(0.0)
@@ -112,7 +112,7 @@ def test_an_end_of_file_in_mid_message_is_told_behind_what_waits() -> None:
         world.stream.next_message()
 
 
-def test_a_broken_message_is_told_behind_what_waits() -> None:
+def test_a_broken_message_is_reported_behind_what_waits() -> None:
     world = Throttled("line,max_message=4", max_message_rate=1.0)
     world.receive(b"a\nb\nmuch too long\n")
     assert world.messages() == [b"a"]

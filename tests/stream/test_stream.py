@@ -841,7 +841,7 @@ def test_a_peer_that_spoke_in_raw_octets_has_spoken() -> None:
     assert due(stream) == (21.0, "idle_timeout")
 
 
-def test_an_error_that_ended_reading_is_told_after_the_close() -> None:
+def test_an_error_that_ended_reading_is_reported_after_the_close() -> None:
     stream = make()
     stream.receive_fails(DeadlinePassed("idle_timeout", 20.0))
     stream.close()

@@ -546,7 +546,7 @@ def manager() -> Iterator[Manager]:
     manager.close()
 
 
-def test_systemd_is_told_of_start_reload_upgrade_and_stop(start: Start, manager: Manager) -> None:
+def test_systemd_is_notified_of_start_reload_upgrade_and_stop(start: Start, manager: Manager) -> None:
     program = start("--workers", "1", NOTIFY_SOCKET=manager.name, WATCHDOG_USEC="200000")
     assert manager.until("READY") == {"READY": "1", "STATUS": "1 workers"}
     assert manager.until("WATCHDOG") == {"WATCHDOG": "1"}
@@ -590,7 +590,7 @@ def test_systemd_keeps_the_sockets_of_a_killed_supervisor(start: Start, manager:
 
 
 def test_systemd_forgets_a_socket_at_which_the_next_supervisor_does_not_listen(start: Start, manager: Manager) -> None:
-    """Clients would wait there for ever: nobody accepts, and the manager has the socket."""
+    """Clients would wait there forever: nobody accepts, and the manager has the socket."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
         kept, dropped = (sock.getsockname() for sock in (one, two))
     binds = [("--bind", f"{host}:{port}") for host, port in (kept, dropped)]

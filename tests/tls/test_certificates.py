@@ -122,7 +122,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert not certificates.refresh(20.0)
 
 
-def test_a_broken_file_is_told_once_and_the_old_one_stays_in_force(tmp_path: Path) -> None:
+def test_a_broken_file_is_reported_once_and_the_old_one_stays_in_force(tmp_path: Path) -> None:
     certificate, key = written(tmp_path, "localhost")
     certificates = Certificates(Tls(certificate=certificate, key=key))
     before = presented(certificates.context)

@@ -204,7 +204,7 @@ def test_the_handshake_is_bounded(run_async: Any) -> None:
             connect(address, "line", tls=True, deadlines=deadlines)
 
 
-def test_a_port_without_tls_is_told(run_async: Any) -> None:
+def test_a_port_without_tls_is_reported(run_async: Any) -> None:
     """It hangs up, or waits for the rest of the message that it takes the handshake for."""
     text = "end of file during the TLS handshake; perhaps it does not use TLS at this port"
     late = "handshake_timeout .*; perhaps it does not use TLS at this port"
@@ -226,7 +226,7 @@ def test_a_port_without_tls_is_told(run_async: Any) -> None:
             connect(silent, "line", tls=True, deadlines=soon)
 
 
-def test_a_port_with_tls_is_told_to_a_client_without(run_async: Any, files: Files) -> None:
+def test_a_port_with_tls_is_reported_to_a_client_without(run_async: Any, files: Files) -> None:
     text = "sent end of file and nothing before it; perhaps it uses TLS at this port, or a framing other than line,"
 
     async def main(address: str) -> None:
@@ -270,7 +270,7 @@ def test_a_connect_that_is_cancelled_in_the_handshake_leaves_nothing(run_async: 
         run_async(main(address))
 
 
-def test_what_cannot_work_is_told_before_a_socket_is_opened(run_async: Any) -> None:
+def test_what_cannot_work_is_reported_before_a_socket_is_opened(run_async: Any) -> None:
     nowhere = "127.0.0.1:1"
     with pytest.raises(OptionError, match="tls_ca: cannot read /nowhere"):
         connect(nowhere, "line", tls=Tls(ca="/nowhere"))

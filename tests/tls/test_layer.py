@@ -184,7 +184,7 @@ def test_messages_pass_both_ways_however_the_wire_is_cut(server_side: bool, vers
         found += messages(stream)
     assert found == [b"one", b"two", b"x" * 40_000, b"three"]
     assert peer.plain == b"from us\n"
-    assert stream.path is Path.LAYERED  # start_tls() has left nothing that is looked for in vain for ever
+    assert stream.path is Path.LAYERED  # start_tls() has left nothing that is looked for in vain forever
 
 
 def test_what_is_sent_during_the_handshake_waits_for_its_end(server_side: bool) -> None:
@@ -541,7 +541,7 @@ def test_noise_behind_the_first_octet_is_an_error_of_ours(server_side: bool) -> 
             assert isinstance(stream.read_error, TlsError)
 
 
-def test_a_wait_for_the_handshake_is_told_of_the_end() -> None:
+def test_a_wait_for_the_handshake_ends_with_the_connection() -> None:
     calls: list[str] = []
     for number, end in enumerate(
         (

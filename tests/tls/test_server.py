@@ -588,7 +588,7 @@ def test_a_context_of_ones_own(run_async: Any, readiness: Any) -> None:
     run_async(main())
 
 
-def test_what_cannot_work_is_told_before_a_socket_is_opened() -> None:
+def test_what_cannot_work_is_reported_before_a_socket_is_opened() -> None:
     with pytest.raises(OptionError, match="cannot read /nowhere"):
         Server(echo(), tls=Tls(certificate="/nowhere"))
 

@@ -56,7 +56,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 )  # fmt: skip
 @click.option(
     "--edit", metavar="FILE.PY:FUNCTION",
-    help="A function of yours, f(message, conversation), that returns what goes on: the message, another one, a list "
+    help="Your function, f(message, conversation), that returns what is passed on: the message, another one, a list "
     "of messages, or None for none.",
 )  # fmt: skip
 @click.option(

@@ -1,7 +1,7 @@
 """A bounded pool of threads for blocking handlers.
 
 The standard library's executor has an unbounded queue and joins its threads at exit, so that one handler that sleeps
-for ever would keep the process alive. Here the threads are daemons, and the jobs that wait for a thread are known.
+forever would keep the process alive. Here the threads are daemons, and the jobs that wait for a thread are known.
 
 To wake a thread, and to wake the loop, costs more than a short job. So while jobs are short, one woken thread takes all
 that are queued, and tells the loop once, behind the last of them. One of them may be slow after all. So after a

@@ -100,7 +100,7 @@ class Payload:
             for maker in payload._makers(framing):
                 framing.encode(maker(values))
         except EncodeError as error:
-            hint = "; without requests of yours (--send), they are letters" if filled else ""
+            hint = "; without your own requests (--send), they are letters" if filled else ""
             raise OptionError(f"the requests: {error}{hint}") from error
         return payload
 

@@ -46,7 +46,7 @@ def check_can_drop(user: str | None, group: str | None) -> None:
 
 
 def drop_privileges(user: str | None, group: str | None) -> None:
-    """Become this user and group for ever, with the groups that the user is in; None keeps the current one.
+    """Become this user and group forever, with the groups that the user is in; None keeps the current one.
 
     Without ``group`` it is the group of the user. Call it when all sockets are bound and before octets of peers are
     read. It acts on all threads of the process (setuid(2): glibc tells each one). Raises

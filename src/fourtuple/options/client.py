@@ -62,11 +62,11 @@ class Pool(Options):
         "for a request from the call to its result: waiting, connecting, and all attempts; `request(timeout=...)` "
         "replaces it",
         unit="seconds",
-        reason="a request never waits for ever; a server restarts within that time",
+        reason="a request never waits forever; a server restarts within that time",
         above=0,
     )
     """For a request from the call to its result: waiting, connecting, and all attempts; `request(timeout=...)` replaces
-    it, in seconds. Default: 30 (a request never waits for ever; a server restarts within that time).
+    it, in seconds. Default: 30 (a request never waits forever; a server restarts within that time).
     """
     fail_fast: bool = option(
         False,

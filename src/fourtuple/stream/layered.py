@@ -70,7 +70,7 @@ class Layered(Octets, Outbound):
 
     def _passed(self, plain: bytes, size: int, now: float) -> None:
         """Decode the layers' output for ``size`` octets; end if the layers have ended."""
-        # A TLS record that trickles in is not activity: it must not keep an idle connection open for ever.
+        # A TLS record that trickles in is not activity: it must not keep an idle connection open forever.
         if plain or not self.ready:
             self.last_activity = now
         if plain:

@@ -130,7 +130,7 @@ class State(StreamFields):
         #: The layer between the wire and the decoder, if there is one now.
         self.layer: Layer | None = None
         #: Whether reading continues while the outbox is crowded. It does for conversations, where one task may send
-        #: while another receives: if both ends stopped reading, they would wait for each other for ever. It does not
+        #: while another receives: if both ends stopped reading, they would wait for each other forever. It does not
         #: for reply handlers: their replies would accumulate without bound.
         self.duplex: bool = False
         #: Gets the octets of the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.

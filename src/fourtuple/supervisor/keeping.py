@@ -17,7 +17,7 @@ class Keeping:
     """What the manager keeps for this supervisor. ``environment`` is that of this process.
 
     ``before`` are the names of what it keeps since the supervisor before this one: those that are not listened at any
-    more are forgotten, or clients would wait there for ever.
+    more are forgotten, or clients would wait there forever.
     """
 
     def __init__(self, manager: Manager, environment: Mapping[str, str], before: Iterable[str] = ()) -> None:

@@ -49,7 +49,7 @@ def check_linear_when_attacked(framing: Framing, known: Sequence[bytes]) -> None
         for filler in _FILLERS:
             stream = beginning + filler * (ATTACK // len(filler))
             for name, pieces, limit in (("octet by octet", single(stream), None), ("at once", iter([stream]), 1)):
-                told = f"{beginning!r} and then {filler!r} for ever, {len(stream)} octets {name}"
+                told = f"{beginning!r} and then {filler!r} forever, {len(stream)} octets {name}"
                 _check_work(framing, stream, pieces, limit, told)
 
 
@@ -154,7 +154,7 @@ def _check_filler(framing: Framing, bound: int, beginning: bytes, filler: bytes,
                 return  # this filler ends messages repeatedly
             decoder.settle()
             if decoder.buffered > bound + len(piece):
-                told = f"holds {decoder.buffered} octets of {beginning!r} and then {filler!r} for ever"
+                told = f"holds {decoder.buffered} octets of {beginning!r} and then {filler!r} forever"
                 broken(framing, f"{told}, {bound} and one read is the bound", BOUND)
     except MessageError:
         return

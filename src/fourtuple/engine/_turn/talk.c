@@ -104,7 +104,7 @@ PyObject *turn_connection_method(PyObject *Py_UNUSED(module), PyObject *argument
     for (PyMethodDef *method = connection_methods; method->ml_name && turn_known.Connection; method++) {
         if (strcmp(method->ml_name, name))
             continue;
-        method->ml_doc = PyUnicode_AsUTF8(Py_NewRef(text)); /* the text stays for ever */
+        method->ml_doc = PyUnicode_AsUTF8(Py_NewRef(text)); /* the text stays forever */
         return method->ml_doc ? PyDescr_NewMethod((PyTypeObject *)turn_known.Connection, method) : NULL;
     }
     PyErr_SetString(PyExc_KeyError, name);

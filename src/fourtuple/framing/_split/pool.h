@@ -37,7 +37,7 @@ static inline PyObject *pool_take(Py_ssize_t size)
     return message;
 }
 
-/* Empty the pool, so that messages of sizes no longer in use do not occupy it for ever. */
+/* Empty the pool, so that messages of sizes no longer in use do not occupy it forever. */
 static inline void pool_empty(void)
 {
     for (Py_ssize_t size = 0; size <= POOLED_SIZE; size++)
