@@ -51,7 +51,7 @@ class Fixed(Split[bytes, Octets]):
         return _FixedDecoder(self)
 
     def _in_c_options(self) -> dict[str, Any] | None:
-        return {"size": self.size}
+        return {"plus": self.size}  # a length of no octets
 
     def encode(self, message: Octets) -> bytes:
         octets = message if message.__class__ is bytes else octets_of(self, message)

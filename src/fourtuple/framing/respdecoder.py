@@ -98,11 +98,9 @@ class RespDecoder(BufferedDecoder):
         #: The charge of the values of the unfinished message.
         self._charged = 0
 
-    def _resume(self, at: int, bulk: int, end: int, charged: int, stack: list[tuple[int, int, list[Any], int]]) -> None:
+    def _resume(self, at: int, charged: int, stack: list[tuple[int, int, list[Any], int]]) -> None:
         """Continue in the middle of a message, whose values before are made: the C leaves the rest to this decoder."""
-        self._at, self._seen, self._charged = at, at, charged
-        self._bulk = (bulk, end) if bulk else None
-        self._stack = stack
+        self._at, self._seen, self._charged, self._stack = at, at, charged, stack
 
     @property
     def _values(self) -> int:

@@ -14,8 +14,7 @@ PyObject *split_new_decoder(Splitter *s, PyObject *Py_UNUSED(none))
     return (PyObject *)d;
 }
 
-/* Reset to a new decoder. */
-static void reset(Decoder *d)
+void split_reset(Decoder *d)
 {
     end_batch(d);
     Py_CLEAR(d->head);
@@ -30,7 +29,7 @@ static void reset(Decoder *d)
 static void decoder_dealloc(Decoder *d)
 {
     PyTypeObject *type = Py_TYPE(d);
-    reset(d);
+    split_reset(d);
     Py_DECREF(d->splitter);
     type->tp_free(d);
     Py_DECREF(type);
@@ -49,7 +48,7 @@ static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t l
         PyObject *reference = PyObject_CallMethod(d->splitter->framing, "_leave", "NN", octets, position);
         if (reference == NULL)
             return NULL;
-        reset(d);
+        split_reset(d);
         d->reference = reference;
     }
     PyObject *messages = ended ? PyObject_CallMethod(d->reference, "finish", NULL)
@@ -58,7 +57,7 @@ static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t l
         return messages;
     /* It must not be kept, as struct Decoder says: another one raises again. */
     PyObject *error = ft_caught(), *octets = PyObject_CallMethod(d->reference, "take", NULL);
-    reset(d);
+    split_reset(d);
     if (octets != NULL)
         adopt(d, octets, 0);
     Py_XDECREF(octets);
@@ -89,22 +88,18 @@ PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
 {
     Decoder *d = (Decoder *)decoder;
     Splitter *s = d->splitter;
-    Py_ssize_t size = PyBytes_GET_SIZE(data);
     limit = Py_MIN(limit, INT32_MAX); /* `given` must be able to count to it */
     end_batch(d);
     if (d->left || d->reference != NULL)
         return refer(d, false, d->left ? s->nothing : data, limit);
-    if (size && !d->gathering && take_in(d, data, size) < 0)
+    if ((PyBytes_GET_SIZE(data) || d->gathering) && take_in(d, data) < 0)
         return NULL;
+    d->base = d->start;
     Batch batch;
     batch.items = batch.few;
     batch.count = 0;
     batch.room = FEW;
-    Step step = ON;
-    if (d->gathering)
-        step = split_gather(d, data, &batch);
-    else
-        d->base = d->start;
+    Step step = d->whole == NULL ? ON : deliver(&batch, Py_NewRef(d->whole));
     if (step == ON && held(d) >= d->need) {
         if (s->scalars != NULL)
             step = split_resp(d, &batch, limit);
@@ -118,10 +113,12 @@ PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
     return step == LEAVE ? refer(d, batch.count > 0, s->nothing, limit) : list;
 }
 
-/* The number of octets that are held here. */
-static inline Py_ssize_t own(Decoder *d)
+/* buffered; with `name` "held", the values of the latest batch count, too. */
+static PyObject *get_octets(Decoder *d, void *name)
 {
-    return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0);
+    if (d->reference != NULL)
+        return PyObject_GetAttrString(d->reference, name);
+    return PyLong_FromSsize_t(own(d) + (strcmp(name, "held") == 0 ? d->values : 0));
 }
 
 Py_ssize_t split_buffered(PyObject *decoder)
@@ -129,7 +126,7 @@ Py_ssize_t split_buffered(PyObject *decoder)
     Decoder *d = (Decoder *)decoder;
     if (d->reference == NULL)
         return own(d);
-    PyObject *buffered = PyObject_GetAttrString(d->reference, "buffered");
+    PyObject *buffered = get_octets(d, "buffered");
     Py_ssize_t size = buffered == NULL ? -1 : PyLong_AsSsize_t(buffered);
     Py_XDECREF(buffered);
     return size;
@@ -145,28 +142,22 @@ bool split_failed(PyObject *decoder)
 int split_hold(PyObject *decoder, PyObject *octets)
 {
     Decoder *d = (Decoder *)decoder;
-    if (split_failed(decoder) || d->gathering || split_head_of_large(d) >= 0)
+    if (split_failed(decoder) || is_large(d))
         return 0;
     end_batch(d);
-    return take_in(d, octets, PyBytes_GET_SIZE(octets)) < 0 ? -1 : 1;
+    return take_in(d, octets) < 0 ? -1 : 1;
 }
 
 Py_ssize_t split_lacks(PyObject *decoder)
 {
     Decoder *d = (Decoder *)decoder;
-    if (split_failed(decoder))
-        return 0;
-    if (d->gathering)
-        return gathered_size(d) - d->end;
-    return split_head_of_large(d) < 0 ? 0 : d->need - held(d);
+    return split_failed(decoder) || !is_large(d) ? 0 : lacks(d);
 }
 
 char *split_place(PyObject *decoder, Py_ssize_t size)
 {
     Decoder *d = (Decoder *)decoder;
-    if (!d->gathering && split_begin_gathering(d, split_head_of_large(d), size) < 0)
-        return NULL;
-    if (split_reserve(d, size, gathered_size(d)) < 0)
+    if (split_gather(d) < 0 || split_reserve(d, size) < 0)
         return NULL;
     return PyBytes_AS_STRING(d->buf) + d->end;
 }
@@ -213,7 +204,7 @@ static PyObject *decoder_take(Decoder *d, PyObject *arguments, PyObject *named)
     if (undelivered)
         octets = PyObject_CallMethod(d->splitter->framing, "_undelivered", "NIn", octets, d->given, undelivered);
     if (octets != NULL)
-        reset(d);
+        split_reset(d);
     return octets;
 }
 
@@ -252,16 +243,6 @@ static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
 
 static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
 
-static PyObject *get_buffered(Decoder *d, void *Py_UNUSED(closure))
-{
-    return d->reference != NULL ? PyObject_GetAttrString(d->reference, "buffered") : PyLong_FromSsize_t(own(d));
-}
-
-static PyObject *get_held(Decoder *d, void *Py_UNUSED(closure))
-{
-    return d->reference != NULL ? PyObject_GetAttrString(d->reference, "held") : PyLong_FromSsize_t(own(d) + d->values);
-}
-
 /* No framing that skips octets is split in C. */
 static PyObject *get_skipped(Decoder *Py_UNUSED(d), void *Py_UNUSED(closure)) { return PyLong_FromLong(0); }
 
@@ -275,8 +256,8 @@ static PyMethodDef decoder_methods[] = {
 };
 
 static PyGetSetDef decoder_values[] = {
-    {"buffered", (getter)get_buffered, NULL, NULL, NULL},
-    {"held", (getter)get_held, NULL, NULL, NULL},
+    {"buffered", (getter)get_octets, NULL, NULL, "buffered"},
+    {"held", (getter)get_octets, NULL, NULL, "held"},
     {"skipped", (getter)get_skipped, NULL, NULL, NULL},
     {0},
 };

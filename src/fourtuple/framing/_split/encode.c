@@ -21,8 +21,8 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     Py_ssize_t size = PyBytes_GET_SIZE(message);
     if (s->max_sent >= 0 && size > s->max_sent)
         return -1;
-    if (s->size)
-        return size == s->size ? size : -1;
+    if (s->step == split_fixed)
+        return size == s->plus ? size : -1;
     if (s->width) {
         long long number = size + s->skip - s->plus;
         int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
@@ -125,7 +125,7 @@ static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count
 {
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
-    if (s->size && count == 1)
+    if (s->step == split_fixed && count == 1)
         return frame_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
     return joined(s, messages, count, frame_size, write_message);
 }

@@ -17,12 +17,11 @@
 /* Deeper values are left to Python. */
 #define DEEPEST 32
 
-/* A message in progress. `at` tells how far it is decoded, from `start` on. The decoder's `need` tells how far its line
- * is searched, or in a bulk string, whose length is known, where that ends. */
+/* A message in progress. `at` tells how far it is decoded, from `start` on, and `seen` how far its next line is
+ * searched. */
 typedef struct Unfinished {
-    Py_ssize_t at;
+    Py_ssize_t at, seen;
     Py_ssize_t charged; /* the memory of its values */
-    bool in_bulk;
     int depth;
     Py_ssize_t left[DEEPEST]; /* for each aggregate that is not whole, outermost first: how many values have not come */
 } Unfinished;
@@ -136,16 +135,10 @@ PyObject *split_position(Decoder *d)
             Py_CLEAR(stack);
         Py_XDECREF(level);
     }
-    return Py_BuildValue("(ninnN)", now->at, now->in_bulk ? '$' : 0, d->need, now->charged, stack);
+    return Py_BuildValue("(nnN)", now->at, now->charged, stack);
 }
 
 /* --- the first pass: each step checks before it changes anything, so that Python can go on at the same value ------- */
-
-/* The memory that is charged for a value of this type with `size` octets of text. */
-static inline Py_ssize_t charge(Splitter *s, char kind, Py_ssize_t size)
-{
-    return s->value + (kind == '-' ? s->text * size : size);
-}
 
 /* Whether values of this size would exceed max_memory. */
 static inline bool too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
@@ -154,29 +147,52 @@ static inline bool too_much(Splitter *s, Unfinished *now, Py_ssize_t size)
 }
 
 /* Move to `at`, the end of a line or a string. */
-static inline void move_to(Decoder *d, Unfinished *now, Py_ssize_t at, Py_ssize_t charged)
+static inline Step move_to(Decoder *d, Unfinished *now, Py_ssize_t at, Py_ssize_t charged)
 {
-    now->at = at;
+    now->at = now->seen = at;
     now->charged += charged;
     d->need = at + 1;
+    return ON;
 }
 
 /* A value that ends at `end` is whole, and perhaps the aggregates that end with it. The outermost one is a message. */
 static Step whole_value(Decoder *d, Unfinished *now, Batch *batch, Py_ssize_t end, Py_ssize_t charged)
 {
+    if (too_much(d->splitter, now, charged))
+        return LEAVE;
     move_to(d, now, end, charged);
     for (; now->depth; now->depth--)
         if (--now->left[now->depth - 1] > 0)
             return ON;
     const char *at = octets_at(d, d->start);
-    PyObject *message = value_at(d->splitter, &at, at + now->at);
+    PyObject *message = value_at(d->splitter, &at, at + end);
     if (message != NULL) {
-        d->start += now->at;
-        d->need = 1;
+        d->start += end;
         d->values += now->charged;
-        now->at = now->charged = 0;
+        now->charged = 0;
+        move_to(d, now, 0, 0);
     }
     return deliver(batch, message);
+}
+
+/* A line that is a value. `text` is what follows the type, and `end` the end of the line. */
+static Step scalar_line(Decoder *d, Unfinished *now, Batch *batch, char kind, const char *text, Py_ssize_t size,
+                        Py_ssize_t end)
+{
+    Splitter *s = d->splitter;
+    Py_ssize_t charged = s->value + (kind == '-' ? s->text * size : size);
+    if (memchr(text, '\r', (size_t)size) != NULL)
+        return LEAVE;
+    if (kind != '+' && kind != '-') { /* any text is valid there */
+        PyObject *value = scalar(s, kind, text, size);
+        if (value == NULL && !PyErr_ExceptionMatches(PyExc_ValueError))
+            return RAISED;
+        PyErr_Clear();
+        if (value == NULL)
+            return LEAVE;
+        Py_DECREF(value);
+    }
+    return whole_value(d, now, batch, end, charged);
 }
 
 static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_ssize_t size, Py_ssize_t end)
@@ -189,57 +205,37 @@ static Step aggregate(Decoder *d, Unfinished *now, Batch *batch, char kind, Py_s
     if (!size)
         return whole_value(d, now, batch, end, each * s->value);
     now->left[now->depth++] = each * size;
-    move_to(d, now, end, each * s->value);
-    return ON;
+    return move_to(d, now, end, each * s->value);
 }
 
-/* A string whose length is known, and the CR LF after it. */
-static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch)
-{
-    Py_ssize_t size = d->need - 2 - now->at;
-    if (d->need > held(d))
-        return MORE;
-    const char *octets = octets_at(d, d->start + now->at);
-    if (octets[size] != '\r' || octets[size + 1] != '\n')
-        return LEAVE;
-    now->in_bulk = false;
-    return whole_value(d, now, batch, d->need, d->splitter->value + size);
-}
-
-/* A line that is a value. `text` is what follows the type, and `end` the end of the line. */
-static Step scalar_line(Decoder *d, Unfinished *now, Batch *batch, char kind, const char *text, Py_ssize_t size,
-                        Py_ssize_t end)
+/* A string, whose line announces its size. While it is not whole nothing moves: its line is read again when it is. */
+static Step bulk_string(Decoder *d, Unfinished *now, Batch *batch, Py_ssize_t size, Py_ssize_t line_end)
 {
     Splitter *s = d->splitter;
-    if (memchr(text, '\r', (size_t)size) != NULL || too_much(s, now, charge(s, kind, size)))
+    Py_ssize_t end = line_end + size + 2;
+    if ((s->max >= 0 && end > s->max) || too_much(s, now, s->value + size))
         return LEAVE;
-    if (kind != '+' && kind != '-') { /* any text is valid there */
-        PyObject *value = scalar(s, kind, text, size);
-        if (value == NULL && !PyErr_ExceptionMatches(PyExc_ValueError))
-            return RAISED;
-        PyErr_Clear();
-        if (value == NULL)
-            return LEAVE;
-        Py_DECREF(value);
-    }
-    return whole_value(d, now, batch, end, charge(s, kind, size));
+    if (end > held(d))
+        return more(d, end);
+    if (memcmp(octets_at(d, d->start + end - 2), "\r\n", 2) != 0)
+        return LEAVE;
+    return whole_value(d, now, batch, end, s->value + size);
 }
 
 /* Decode one value, which may complete a message. */
 static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
 {
     Splitter *s = d->splitter;
-    if (now->in_bulk)
-        return bulk_string(d, now, batch);
-    Py_ssize_t seen = d->need - 1;
     const char *message = octets_at(d, d->start), *line = message + now->at;
-    const char *eol = memchr(message + seen, '\n', (size_t)(held(d) - seen));
+    const char *eol = memchr(message + now->seen, '\n', (size_t)(held(d) - now->seen));
     Py_ssize_t size = eol != NULL ? eol - message : held(d), end = size + 1;
-    SEARCHED(size - seen);
+    SEARCHED(size - now->seen);
     if (s->max >= 0 && size > s->max)
         return LEAVE;
-    if (eol == NULL)
+    if (eol == NULL) {
+        now->seen = size;
         return more(d, end);
+    }
     if (eol - line < 2 || eol[-1] != '\r' || !memchr(TYPES, *line, s->three ? sizeof TYPES - 1 : TYPES_OF_TWO))
         return LEAVE;
     if (strchr(SCALARS, *line))
@@ -248,16 +244,8 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     if (!read_number(line + 1, eol - 1, &number) || number < -1)
         return LEAVE;
     if (number == -1)
-        return (*line != '$' && *line != '*') || too_much(s, now, s->value) ? LEAVE
-                                                                            : whole_value(d, now, batch, end, s->value);
-    if (*line != '$')
-        return aggregate(d, now, batch, *line, number, end);
-    if ((s->max >= 0 && end + number + 2 > s->max) || too_much(s, now, s->value + number))
-        return LEAVE;
-    now->at = end;
-    now->in_bulk = true;
-    d->need = end + number + 2;
-    return ON;
+        return *line == '$' || *line == '*' ? whole_value(d, now, batch, end, s->value) : LEAVE;
+    return *line == '$' ? bulk_string(d, now, batch, number, end) : aggregate(d, now, batch, *line, number, end);
 }
 
 /* Cut all messages of the window, at most `limit`. */
@@ -271,11 +259,9 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
     }
     while (batch->count < limit && step == ON)
         step = value_step(d, now, batch);
-    if (step == RAISED) {
-        now->at = 0; /* the message is decoded again, from its beginning */
-        d->need = 1;
-    }
-    if (now->at == 0) {
+    if (step == RAISED) /* the message is decoded again, from its beginning */
+        move_to(d, now, 0, 0);
+    if (now->seen == 0) {
         PyMem_Free(d->unfinished);
         d->unfinished = NULL;
     }

@@ -5,9 +5,8 @@
  * reference decoder, with all octets from there on. It decodes until it holds no octets any more; then C goes on.
  *
  *     pool.h       messages whose memory is reused
- *     window.c     the octets that a decoder holds
+ *     window.c     the octets that a decoder holds, and large messages
  *     steps.c      one step of each splitter
- *     gather.c     large messages
  *     resp.c       RESP, whose messages are trees
  *     decoder.c    the decoder
  *     encode.c     the encoder, for several messages at once
@@ -63,8 +62,8 @@ typedef enum {
 /* The options of a splitter, by the names that Splitter() takes: numbers (0: not set) and objects. */
 #define SPLITTER_NUMBERS(F)                                                                                            \
     F(max) F(max_sent) /* in octets; -1 without a bound, as max_memory */                                              \
-    F(size) /* fixed */                                                                                                \
-    F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words */                 \
+    F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words; without a width,  \
+                                                    all messages have `plus` octets */                                 \
     F(colon) F(comma) /* a length in decimal digits: the octet that ends it, and one that ends a message, or 0 */      \
     F(keep) F(strip_cr) /* a delimiter */                                                                              \
     F(three) F(max_count) F(max_depth) F(max_memory) /* RESP */                                                        \
@@ -87,7 +86,7 @@ typedef struct {
     SPLITTER_NUMBERS(NUMBER_FIELD)
     Step (*step)(Decoder *, Batch *); /* NULL for RESP */
     Py_ssize_t least;                 /* the fewest octets with which a step can begin */
-    Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message */
+    Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message, or 0 */
 } Splitter;
 
 /* Not tracked by the garbage collector: no Python object that it holds refers back to it. An error might, by the frames
@@ -113,6 +112,12 @@ struct Decoder {
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
 
 static inline Py_ssize_t held(Decoder *d) { return d->end - d->start; }
+
+/* The number of octets that are not decoded yet, of those that this decoder holds itself. */
+static inline Py_ssize_t own(Decoder *d) { return held(d) + (d->gathering ? PyBytes_GET_SIZE(d->head) : 0); }
+
+/* How many octets the unfinished message lacks, as far as it is known. */
+static inline Py_ssize_t lacks(Decoder *d) { return d->need - own(d); }
 
 /* Forget the latest batch. Its gathered message is released: the octets are not needed any more. */
 static inline void end_batch(Decoder *d)
@@ -197,18 +202,6 @@ static inline Step more(Decoder *d, Py_ssize_t need)
     return MORE;
 }
 
-static inline Py_ssize_t gathered_size(Decoder *d)
-{
-    return d->need - PyBytes_GET_SIZE(d->head);
-}
-
-/* --- window.c ----------------------------------------------------------------------------------------------------- */
-
-void split_drop_window(Decoder *d);
-int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most);
-int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most);
-PyObject *split_all_octets(Decoder *d, bool with_batch);
-
 /* --- steps.c: cut the message at `start`, or return why not ------------------------------------------------------- */
 
 Step split_fixed(Decoder *d, Batch *batch);
@@ -217,12 +210,6 @@ Step split_decimal(Decoder *d, Batch *batch);
 Step split_delimited(Decoder *d, Batch *batch);
 Step split_syslog(Decoder *d, Batch *batch);
 const char *split_find(Splitter *s, const char *from, const char *end);
-
-/* --- gather.c: large messages ------------------------------------------------------------------------------------- */
-
-Py_ssize_t split_head_of_large(Decoder *d);
-int split_begin_gathering(Decoder *d, Py_ssize_t head, Py_ssize_t coming);
-Step split_gather(Decoder *d, PyObject *data, Batch *batch);
 
 /* --- resp.c ------------------------------------------------------------------------------------------------------- */
 
@@ -234,18 +221,36 @@ PyObject *split_position(Decoder *d);
 
 extern PyType_Spec split_decoder_spec;
 PyObject *split_new_decoder(Splitter *s, PyObject *none);
+/* Reset to a new decoder. */
+void split_reset(Decoder *d);
 
-/* Add the octets of one read to the window. */
-static inline int take_in(Decoder *d, PyObject *data, Py_ssize_t size)
+/* --- window.c ----------------------------------------------------------------------------------------------------- */
+
+void split_drop_window(Decoder *d);
+/* Make room for `extra` octets after `end`, in a separate buffer; octets before `start` are dropped. */
+int split_reserve(Decoder *d, Py_ssize_t extra);
+/* All octets that are not decoded yet, as bytes; `with_batch` adds those of the latest batch in front, unchanged. */
+PyObject *split_all_octets(Decoder *d, bool with_batch);
+
+/* Whether the unfinished message is large, and its size known: those of one size, and those after a binary length. */
+static inline bool is_large(Decoder *d)
 {
-    if (held(d) == 0) {
-        adopt(d, data, 0);
-        return 0;
-    }
-    Py_ssize_t head = split_head_of_large(d);
-    if (head >= 0)
-        return split_begin_gathering(d, head, size);
-    return split_append(d, PyBytes_AS_STRING(data), size, PY_SSIZE_T_MAX);
+    Splitter *s = d->splitter;
+    return d->gathering ||
+           (d->need - s->skip >= LARGE && s->smallest && held(d) >= s->smallest);
+}
+
+/* Let the window begin with the large message itself, if it does not yet. */
+int split_gather(Decoder *d);
+/* Add a read to what is held; a large message that is complete then becomes `whole`. */
+int split_append(Decoder *d, PyObject *data);
+
+static inline int take_in(Decoder *d, PyObject *data)
+{
+    if (held(d) || d->gathering)
+        return split_append(d, data);
+    adopt(d, data, 0);
+    return 0;
 }
 
 #endif

@@ -21,19 +21,16 @@ static int take_option(Splitter *s, PyObject *name, PyObject *value)
 static void prepare(Splitter *s)
 {
     s->least = 1;
-    if (s->size) {
-        s->step = split_fixed;
-        s->least = s->size;
-    }
-    else if (s->width) {
-        s->step = split_length;
-        s->least = s->header = s->offset + s->width;
-        s->smallest = Py_MAX(s->header, s->skip);
-    }
-    else if (s->colon)
+    if (s->colon)
         s->step = s->delimiter != NULL ? split_syslog : split_decimal;
     else if (s->delimiter != NULL)
         s->step = split_delimited;
+    else if (s->scalars == NULL) {
+        s->step = s->width ? split_length : split_fixed;
+        s->header = s->offset + s->width;
+        s->least = s->width ? s->header : s->plus;
+        s->smallest = Py_MAX(1, Py_MAX(s->header, s->skip));
+    }
 }
 
 static PyObject *splitter_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *named)

@@ -5,11 +5,9 @@
  */
 #include "framing/_split/split.h"
 
-/* --- messages of one size ----------------------------------------------------------------------------------------- */
-
 Step split_fixed(Decoder *d, Batch *batch)
 {
-    Py_ssize_t start = d->start, size = d->splitter->size;
+    Py_ssize_t start = d->start, size = d->splitter->plus;
     if (held(d) < size)
         return more(d, size);
     d->start = start + size;

@@ -1,5 +1,7 @@
-/* The window: the octets that a decoder holds, and how they move. */
+/* The window: the octets that a decoder holds, and how they move. Large messages are gathered in their final object. */
 #include "framing/_split/split.h"
+
+#include <stdlib.h>
 
 struct pool split_pool;
 
@@ -14,6 +16,9 @@ PyObject *split_work(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 }
 #endif
 
+/* Larger messages do not make malloc(3) keep more memory; it keeps at most eight times this size. */
+#define MOST_EXPECTED (4 * 1024 * 1024)
+
 void split_drop_window(Decoder *d)
 {
     Py_CLEAR(d->buf);
@@ -21,26 +26,19 @@ void split_drop_window(Decoder *d)
     d->ours = false;
 }
 
-/* Make room for `extra` octets after `end`, in a separate buffer; octets before `start` are dropped. `most` is the
- * largest size that the window can ever need, if that is known. */
-int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
+int split_reserve(Decoder *d, Py_ssize_t extra)
 {
-    Py_ssize_t left = held(d), room;
-    if (extra > PY_SSIZE_T_MAX / 2 - left) {
-        PyErr_NoMemory();
-        return -1;
-    }
+    /* Twice the octets, so that each one moves a bounded number of times; but no more than a large message needs. */
+    Py_ssize_t left = held(d), room = left + extra, most = d->gathering ? left + lacks(d) : PY_SSIZE_T_MAX;
     if (d->ours && extra <= PyBytes_GET_SIZE(d->buf) - d->end)
         return 0;
-    room = Py_MIN(Py_MAX(left + extra, 2 * left), Py_MAX(left + extra, most));
+    room = Py_MAX(room, Py_MIN(2 * left, most));
     if (d->ours && d->start == 0) {
         /* realloc(3) moves the pages of a large buffer (mremap(2)), not its octets; for a small one it is as cheap */
-        if (_PyBytes_Resize(&d->buf, room) < 0) {
-            split_drop_window(d);
-            d->gathering = false;
-            return -1;
-        }
-        return 0;
+        if (_PyBytes_Resize(&d->buf, room) == 0)
+            return 0;
+        split_reset(d);
+        return -1;
     }
     PyObject *grown = PyBytes_FromStringAndSize(NULL, room);
     if (grown == NULL)
@@ -54,17 +52,62 @@ int split_reserve(Decoder *d, Py_ssize_t extra, Py_ssize_t most)
     return 0;
 }
 
-int split_append(Decoder *d, const char *octets, Py_ssize_t size, Py_ssize_t most)
+/* A message of this size has come: let malloc(3) keep the memory that the next one needs.
+ *
+ * glibc returns free memory at the top of its heap to the kernel and gets it back page by page. Each page costs a fault
+ * and is cleared, which takes longer than everything else for a message of 1 MiB. When a mapped block is freed, glibc
+ * raises its thresholds and keeps up to twice the block's size from then on (mallopt(3), M_MMAP_THRESHOLD). So this
+ * allocates and frees a block as large as everything in use at once: message, reply, intermediate values and the octets
+ * sent. The block is never touched, so it costs two system calls. Other allocators ignore this.
+ */
+static void expect_more(Py_ssize_t size)
 {
-    if (split_reserve(d, size, most) < 0)
+    static Py_ssize_t expected;
+    size = Py_MIN(size, MOST_EXPECTED);
+    if (size <= expected)
+        return;
+    expected = Py_MIN(size + size / 8, MOST_EXPECTED);
+    void *volatile block = malloc(4 * (size_t)expected);
+    free(block);
+}
+
+int split_gather(Decoder *d)
+{
+    Py_ssize_t head = d->splitter->skip;
+    if (d->gathering)
+        return 0;
+    d->head = PyBytes_FromStringAndSize(octets_at(d, d->start), head);
+    if (d->head == NULL)
         return -1;
-    memcpy(PyBytes_AS_STRING(d->buf) + d->end, octets, (size_t)size);
-    COPIED(size);
-    d->end += size;
+    d->start += head;
+    d->ours = false; /* split_reserve() then makes a separate buffer */
+    d->gathering = true;
     return 0;
 }
 
-/* All octets that are not decoded yet, as bytes; `with_batch` adds those of the latest batch in front, unchanged. */
+int split_append(Decoder *d, PyObject *data)
+{
+    if (is_large(d) && split_gather(d) < 0)
+        return -1;
+    Py_ssize_t size = PyBytes_GET_SIZE(data), taken = d->gathering ? Py_MIN(size, lacks(d)) : size;
+    if (taken) {
+        if (split_reserve(d, taken) < 0)
+            return -1;
+        memcpy(PyBytes_AS_STRING(d->buf) + d->end, PyBytes_AS_STRING(data), (size_t)taken);
+        COPIED(taken);
+        d->end += taken;
+    }
+    if (d->gathering && lacks(d) == 0) {
+        expect_more(d->end);
+        d->whole = d->buf;
+        d->buf = NULL;
+        d->gathering = false;
+        d->need = d->splitter->least;
+        adopt(d, data, taken);
+    }
+    return 0;
+}
+
 PyObject *split_all_octets(Decoder *d, bool with_batch)
 {
     bool whole = with_batch && d->whole != NULL;
