@@ -2,20 +2,13 @@
 #include "fields.h"
 #include "framing/_split/split.h"
 
-static PyMemberDef options[] = {
-#define NUMBER_OPTION(name) {#name, T_PYSSIZET, offsetof(Splitter, name), 0, NULL},
-#define OBJECT_OPTION(name) {#name, T_OBJECT, offsetof(Splitter, name), 0, NULL},
-    SPLITTER_NUMBERS(NUMBER_OPTION) SPLITTER_OBJECTS(OBJECT_OPTION){NULL, 0, 0, 0, NULL},
-};
-
-static int take_option(Splitter *s, PyObject *name, PyObject *value)
-{
-    for (PyMemberDef *option = options; option->name != NULL; option++)
-        if (!PyUnicode_CompareWithASCIIString(name, option->name))
-            return PyMember_SetOne((char *)s, option, value);
-    PyErr_Format(PyExc_TypeError, "Splitter() has no option %R", name);
-    return -1;
-}
+/* For PyArg_ParseTupleAndKeywords(): the name of an option, the letter of its type, and its place. */
+#define NAME(name) #name,
+#define OBJECT(name) "O"
+#define NUMBER(name) "n"
+#define PLACE(name) , &s->name
+/* The first fields are objects. */
+#define OBJECTS ((offsetof(Splitter, max) - sizeof(PyObject)) / sizeof(PyObject *))
 
 /* Compute the other fields from the options. */
 static void prepare(Splitter *s)
@@ -33,23 +26,22 @@ static void prepare(Splitter *s)
     }
 }
 
-static PyObject *splitter_new(PyTypeObject *type, PyObject *Py_UNUSED(arguments), PyObject *named)
+static PyObject *splitter_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
 {
+    static char *names[] = {SPLITTER_OBJECTS(NAME) SPLITTER_NUMBERS(NAME) NULL};
     Splitter *s = (Splitter *)type->tp_alloc(type, 0); /* all fields are 0 or NULL */
     if (s == NULL)
         return NULL;
-    PyObject *name, *value;
-    for (Py_ssize_t at = 0; named != NULL && PyDict_Next(named, &at, &name, &value);)
-        if (take_option(s, name, value) < 0) {
-            Py_DECREF(s);
-            return NULL;
-        }
-    prepare(s);
+    bool taken = PyArg_ParseTupleAndKeywords(arguments, named, "|$" SPLITTER_OBJECTS(OBJECT) SPLITTER_NUMBERS(NUMBER),
+                                             names SPLITTER_OBJECTS(PLACE) SPLITTER_NUMBERS(PLACE));
+    for (size_t i = 0; i < OBJECTS; i++)
+        Py_XINCREF(FT_FIRST(s)[i]); /* they are borrowed until here */
+    if (taken)
+        prepare(s);
+    else
+        Py_CLEAR(s);
     return (PyObject *)s;
 }
-
-/* Its first fields are objects. */
-#define OBJECTS ((offsetof(Splitter, max) - sizeof(PyObject)) / sizeof(PyObject *))
 
 static int splitter_traverse(PyObject *self, visitproc visit, void *arg)
 {

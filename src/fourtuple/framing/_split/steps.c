@@ -16,15 +16,11 @@ Step split_fixed(Decoder *d, Batch *batch)
 
 /* --- a length of 1 to 8 octets ------------------------------------------------------------------------------------ */
 
-static inline uint64_t number_at(const unsigned char *at, Py_ssize_t width, bool little)
+static inline uint64_t number_at(const unsigned char *field, Py_ssize_t width, bool little)
 {
     uint64_t number = 0;
-    if (little)
-        for (Py_ssize_t i = width; i-- > 0;)
-            number = number << 8 | at[i];
-    else
-        for (Py_ssize_t i = 0; i < width; i++)
-            number = number << 8 | at[i];
+    for (Py_ssize_t i = 0; i < width; i++)
+        number = number << 8 | field[little ? width - 1 - i : i];
     return number;
 }
 
