@@ -74,7 +74,7 @@ def probe(
     handshake counts as that), 4 no answer in time. With --count, the worst one.
     """
     if count is not None and watch:
-        raise click.UsageError("--watch ends when the address is reached, --count after so many probes: give one")
+        raise click.UsageError("--watch ends when the address is reached, --count after this many probes: give one")
     from fourtuple.framing import Raw
     from fourtuple.probing.conversing import Talk
 

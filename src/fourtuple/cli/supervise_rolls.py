@@ -112,7 +112,7 @@ class Rolls:
     # -- upgrades -----------------------------------------------------------------------------------------
 
     def upgrade(self) -> None:
-        """Start the program anew and hand over to it, for SIGUSR2."""
+        """Start the program again and hand over to it, for SIGUSR2."""
         self._soon(self._upgraded())
 
     async def _upgraded(self) -> None:

@@ -379,7 +379,7 @@ class Client(Generic[In_co, Out_contra]):
         moment = self.pool.next_moment()
         if self._timer is not None:
             if moment is not None and self._timer_at <= moment:
-                return  # it rings earlier than needed, and is then set anew
+                return  # it rings earlier than needed, and is then set again
             self._timer.cancel()
             self._timer = None
         if moment is not None and self._loop is not None and not self.pool.closed:

@@ -63,7 +63,7 @@ class Share:
         self.begin(0.0)
 
     def begin(self, now: float, seconds: float | None = None) -> None:
-        """Begin a new share: another connection is served from now on, for so many seconds if they are given."""
+        """Begin a new share: another connection is served from now on, for this many seconds if they are given."""
         # Most shares are never looked at: one message is less than any share. The rest is computed at the first look.
         self._began = now
         self._length = seconds

@@ -74,13 +74,13 @@ class Load(Options):
     """
     requests: int | None = option(
         None,
-        "end after so many requests, including the warm-up, if the time is not up before",
+        "end after this many requests, including the warm-up, if the time is not up before",
         unit="requests",
         reason="none: the time ends the run",
         minimum=1,
     )
-    """End after so many requests, including the warm-up, if the time is not up before. Default: none (the time ends the
-    run).
+    """End after this many requests, including the warm-up, if the time is not up before. Default: none (the time ends
+    the run).
     """
     ramp: float = option(
         0.0,

@@ -112,7 +112,7 @@ class Subject(Protocol):
         """Have so many workers; return when they serve."""
 
     async def upgrade(self) -> int:
-        """Start the program anew, and hand its listeners over; return the new process id when it has taken over."""
+        """Start the program again, and hand its listeners over; return the new process id when it has taken over."""
 
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force, given as text as on the command line; return those limits as they are now.

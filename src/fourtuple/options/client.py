@@ -197,13 +197,13 @@ class Retries(Options):
     """
     reset_after: float = option(
         10.0,
-        "that a connection must last, after `greet`, before the delays begin anew",
+        "that a connection must last, after `greet`, before the delays start from the beginning",
         unit="seconds",
         reason="a server that accepts and closes at once is as far away as one that refuses",
         minimum=0,
     )
-    """That a connection must last, after `greet`, before the delays begin anew, in seconds. Default: 10 (a server that
-    accepts and closes at once is as far away as one that refuses).
+    """That a connection must last, after `greet`, before the delays start from the beginning, in seconds. Default: 10
+    (a server that accepts and closes at once is as far away as one that refuses).
     """
     budget_share: float = option(
         0.2,

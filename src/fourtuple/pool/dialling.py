@@ -102,7 +102,7 @@ class Dialler:
             self.state = Dial.IDLE
 
     def lost(self, greeted_at: float, lost_at: float, held: float) -> None:
-        """Note that a connection that worked was lost, after it was held for so many seconds.
+        """Note that a connection that worked was lost, after it was held for this many seconds.
 
         It may have been lost before this side noticed, so ``lost_at`` is the last moment at which it was known to work.
         """

@@ -128,7 +128,7 @@ class Members:
         return now - member.last_active >= self._options.check_after
 
     def looked(self) -> None:
-        """Compute :attr:`due` anew: every connection was looked at."""
+        """Compute :attr:`due` again: every connection was looked at."""
         self.due = min(map(self._next_look, self._members), default=math.inf)
 
     def _next_look(self, member: Member) -> float:

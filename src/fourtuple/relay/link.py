@@ -135,7 +135,7 @@ class Link:
     async def run(self, drain_idle: float) -> str:
         """Relay until both directions have ended; return why. Both connections are closed or aborted then.
 
-        ``drain_idle``: while the server drains, the target is half-closed after so many seconds without an octet.
+        ``drain_idle``: while the server drains, the target is half-closed after this many seconds without an octet.
         Raises what the editing function raises.
         """
         tasks = [

@@ -86,7 +86,7 @@ KINDS: dict[str, _Kind] = {
         {"silent": True},
     ),
     "reset_peer": _Kind(
-        "RST to both ends, after timeout, or after so many bytes",
+        "RST to both ends, after timeout, or after this many bytes",
         {"timeout": _Attribute("reset_timeout", _seconds), "bytes": _Attribute("reset_after", _octets)},
         any_of=True,
     ),
@@ -98,18 +98,18 @@ KINDS: dict[str, _Kind] = {
             "delay": _Attribute("slice_delay", _seconds, "0"),
         },
     ),
-    "limit_data": _Kind("closes both ends after so many bytes", {"bytes": _Attribute("close_after", _octets)}),
+    "limit_data": _Kind("closes both ends after this many bytes", {"bytes": _Attribute("close_after", _octets)}),
     "corrupt": _Kind("changes one bit of a message", {"probability": _Attribute("corrupt", _probability, "1")}),
     "duplicate": _Kind("sends a message twice", {"probability": _Attribute("duplicate", _probability, "1")}),
     "reorder": _Kind(
         "lets the next message overtake a message", {"probability": _Attribute("reorder", _probability, "1")}
     ),
     "half_close": _Kind(
-        "sends FIN in this direction after so many bytes, and drops the rest",
+        "sends FIN in this direction after this many bytes, and drops the rest",
         {"bytes": _Attribute("half_close_after", _octets)},
     ),
     "half_open": _Kind(
-        "after so many bytes the sender vanishes: no octet, no FIN and no RST of it arrives",
+        "after this many bytes the sender vanishes: no octet, no FIN and no RST of it arrives",
         {"bytes": _Attribute("half_open_after", _octets, "0")},
     ),
 }

@@ -13,7 +13,7 @@ from fourtuple import events
 from fourtuple.errors import DeadlinePassed
 from fourtuple.serving.watchdog import call_of, held_event, inside_loop
 
-#: A loop that has run no callback for so many seconds is held, once the time for the stop has passed.
+#: A loop that has run no callback for this many seconds is held, once the time for the stop has passed.
 HELD_SECONDS = 5.0
 #: Seconds between two checks of whether the loop has run a callback.
 _LOOK_SECONDS = 0.1

@@ -186,7 +186,7 @@ class State(StreamFields):
         return _SPECIAL if self.uncut else self.standing()
 
     def judge(self) -> None:
-        """Set the path anew: something that it depends on has changed.
+        """Set the path again: something that it depends on has changed.
 
         While a thread has the socket, the loop may end the connection between the computation and the assignment.
         Therefore the result is checked again after it is written. (All code writes an end before the path that follows
@@ -300,7 +300,7 @@ class State(StreamFields):
         self.last_activity = now
 
     def excused(self, which: str, now: float) -> bool:
-        """Excuse the peer's silence while a handler runs: its timeout begins anew now.
+        """Excuse the peer's silence while a handler runs: its timeout begins again now.
 
         Returns whether the deadline ``which`` is one that silence misses.
         """

@@ -42,7 +42,7 @@ def routable(standings: Iterable[Standing]) -> frozenset[int]:
 
 @dataclass(frozen=True, slots=True)
 class Lifetime:
-    """When one worker is replaced by a fresh one: after so many messages, or so many seconds; None for never."""
+    """When one worker is replaced by a fresh one: after this many messages, or this many seconds; None for never."""
 
     messages: float | None
     seconds: float | None

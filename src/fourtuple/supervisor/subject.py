@@ -191,7 +191,7 @@ class Supervised:
             raise OperationError(str(error)) from error
 
     async def upgrade(self) -> int:
-        """Start the program anew and hand the listeners to it; return its process id when it has taken over.
+        """Start the program again and hand the listeners to it; return its process id when it has taken over.
 
         The upgrade goes on if the caller does not wait for its end.
         """

@@ -279,7 +279,7 @@ class Supervisor:
     # -- upgrading ----------------------------------------------------------------------------------------
 
     async def upgrade(self) -> int:
-        """Start the program anew, and hand the listeners to it; return the process id of the new supervisor.
+        """Start the program again, and hand the listeners to it; return the process id of the new supervisor.
 
         When its workers accept connections, the workers of this one drain, and this one ends. If it does not start,
         everything goes on as before. Raises :class:`~fourtuple.errors.SupervisorError` in that case, and while another

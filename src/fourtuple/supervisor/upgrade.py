@@ -3,7 +3,7 @@
 ::
 
     old supervisor                                     new supervisor
-      starts the program anew, with all passive sockets
+      starts the program again, with all passive sockets
                                                          starts its workers at these sockets
                                                 "r" <--  they accept connections
       "y" -->
