@@ -13,33 +13,48 @@
 #include "framing/_split/api.h"
 #include "serving/_accept/accept.h"
 
+#define OF_TURN(name, base) {#name, &turn_known.name, base},
+#define OF_ACCEPT(name, base) {#name, &accept_known.name, base},
+static const struct known {
+    const char *name;
+    PyObject **place;
+    PyTypeObject **base;
+} known_names[] = {TURN_KNOWN(OF_TURN) ACCEPT_KNOWN(OF_ACCEPT){NULL, NULL, NULL}};
+
+static int take_known(PyObject *name, PyObject *value)
+{
+    const struct known *known = known_names;
+    while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
+        known++;
+    if (!known->name) {
+        PyErr_Format(PyExc_TypeError, "know() asks for no %R", name);
+        return -1;
+    }
+    if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
+        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value, (*known->base)->tp_name);
+        return -1;
+    }
+    Py_XSETREF(*known->place, Py_NewRef(value));
+    return 0;
+}
+
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
                                "declines everything. Raises TypeError for an unknown name, or a class of another base.";
 
-static PyObject *know(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+static PyObject *know(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none), PyObject *named)
 {
-    if (count || !names) {
-        PyErr_SetString(PyExc_TypeError, "know() takes values by their names");
-        return NULL;
-    }
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(names); i++) {
-        PyObject *name = PyTuple_GET_ITEM(names, i);
-        int taken = turn_take_known(turn_known_names, name, arguments[i]);
-        if (!taken)
-            taken = turn_take_known(accept_known_names, name, arguments[i]);
-        if (!taken)
-            PyErr_Format(PyExc_TypeError, "know() asks for no %R", name);
-        if (taken <= 0)
+    PyObject *name, *value;
+    for (Py_ssize_t at = 0; named && PyDict_Next(named, &at, &name, &value);)
+        if (take_known(name, value) < 0)
             return NULL;
-    }
     Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
     {"accept_one", accept_one, METH_VARARGS, NULL},
     {"connection_method", turn_connection_method, METH_VARARGS, NULL},
-    {"know", FT_FAST(know), METH_FASTCALL | METH_KEYWORDS, know_doc},
+    {"know", FT_FAST(know), METH_VARARGS | METH_KEYWORDS, know_doc},
     {"poll", turn_poll, METH_VARARGS, NULL},
     {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
     {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},

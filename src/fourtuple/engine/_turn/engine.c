@@ -11,23 +11,6 @@ struct turn_known turn_known;
 struct turn_str str;
 PyObject *turn_no_octets, *turn_zero;
 
-#define KNOWN(name, base) {#name, &turn_known.name, base},
-const Known turn_known_names[] = {TURN_KNOWN(KNOWN){NULL, NULL, NULL}};
-
-int turn_take_known(const Known *known, PyObject *name, PyObject *value)
-{
-    while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
-        known++;
-    if (!known->name)
-        return 0;
-    if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
-        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value, (*known->base)->tp_name);
-        return -1;
-    }
-    Py_XSETREF(*known->place, Py_NewRef(value));
-    return 1;
-}
-
 int turn_start(PyObject *module)
 {
     static const char *const texts[] = {TURN_NAMES(FT_TEXT)};

@@ -45,13 +45,8 @@ static PyObject *go_on(PyObject *stream, PyObject *plain, Py_ssize_t size, PyObj
 {
     if (!plain && !PyErr_ExceptionMatches(PyExc_OSError)) /* ssl.SSLError is one */
         return NULL;
-    PyObject *error = plain ? Py_NewRef(Py_None) : ft_caught(), *number = PyLong_FromSsize_t(size);
-    PyObject *told[] = {stream, plain ? plain : turn_no_octets, number, error, now}, *result = NULL;
-    if (error && number)
-        result = PyObject_VectorcallMethod(str.record_read, told, 5 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
-    Py_XDECREF(number);
-    Py_XDECREF(error);
-    return result;
+    PyObject *error = plain ? Py_NewRef(Py_None) : ft_caught();
+    return PyObject_CallMethod(stream, "record_read", "OnNO", plain ? plain : turn_no_octets, size, error, now);
 }
 
 /* Let Python take octets of the wire. */

@@ -81,6 +81,19 @@ static PyObject *encode_pending(PyObject *stream)
     return octets;
 }
 
+/* Octets of the conversation as they go onto the wire; none if Python has taken them. NULL with an exception. */
+static PyObject *through_layer(PyObject *stream, PyObject *octets)
+{
+    if (STREAM(stream)->layer == Py_None)
+        return Py_NewRef(octets);
+    if (is_layered(stream))
+        return turn_encrypt(stream, octets);
+    PyObject *taken = ft_call1(stream, str.write, octets);
+    if (taken)
+        ft_put(&taken, Py_NewRef(turn_no_octets));
+    return taken;
+}
+
 static int append_to_outbox(PyObject *stream, PyObject *octets)
 {
     PyObject *outbox = OUT(stream)->outbox;
@@ -105,12 +118,9 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
         return 0;
     if (know_limits_of(stream) < 0)
         return -1;
-    bool layered = STREAM(stream)->layer != Py_None;
-    if (outbox_size(stream) >= known_limits.max_outbox || (layered && !is_layered(stream)))
-        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull; or the layer keeps the octets */
-    if (!layered)
-        return append_to_outbox(stream, octets);
-    PyObject *wire = turn_encrypt(stream, octets);
+    if (outbox_size(stream) >= known_limits.max_outbox)
+        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
+    PyObject *wire = through_layer(stream, octets);
     int status = !wire ? -1 : PyBytes_GET_SIZE(wire) ? append_to_outbox(stream, wire) : 0;
     Py_XDECREF(wire);
     return status;
@@ -166,28 +176,18 @@ static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, Py
         PyErr_SetFromErrno(PyExc_OSError);
         return ft_add(&OUT(stream)->octets_out, taken) < 0 ? -1 : ft_hand_error(channel, str._write_failed);
     }
-    PyObject *count = PyLong_FromSsize_t(taken), *arguments[] = {channel, octets, count, now};
-    int status = count ? ft_done(PyObject_VectorcallMethod(str.undersent, arguments,
-                                                           4 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL))
-                       : -1;
-    Py_XDECREF(count);
-    return status;
+    return ft_done(PyObject_CallMethod(channel, "undersent", "OnO", octets, taken, now));
 }
 
 /* Send octets of the conversation that are not in the outbox, which is empty. */
 static int send_through(PyObject *channel, PyObject *stream, PyObject *octets, PyObject *now)
 {
-    if (STREAM(stream)->layer == Py_None)
-        return send_octets(channel, stream, octets, now);
-    if (!is_layered(stream)) { /* an encoder in Python has changed the stream */
-        if (ft_done(ft_call1(stream, str.write, octets)) < 0)
-            return -1;
-        return ft_done(ft_call0(channel, str.settle));
-    }
-    PyObject *wire = turn_encrypt(stream, octets);
+    PyObject *wire = through_layer(stream, octets);
     int status = wire ? send_octets(channel, stream, wire, now) : -1;
     Py_XDECREF(wire);
-    return status || is_layered(stream) ? status : ft_done(ft_call0(channel, str.settle)); /* else the layer failed */
+    /* Else the layer has failed, or an encoder in Python has changed the stream. */
+    bool goes_on = STREAM(stream)->layer == Py_None || is_layered(stream);
+    return status || goes_on ? status : ft_done(ft_call0(channel, str.settle));
 }
 
 /* Empty the outbox; return its octets as one object, NULL with an exception. */

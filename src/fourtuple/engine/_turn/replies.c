@@ -138,32 +138,32 @@ static int take_unusual(PyObject *channel, PyObject *stream, PyObject *runner, S
 {
     if (!last && !has_changed(steps, stream))
         return turn_take_value(channel, stream, reply);
-    PyObject *said[] = {runner, reply, steps ? steps->framing : Py_None};
-    return ft_done(PyObject_VectorcallMethod(str.say, said, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+    return ft_done(PyObject_CallMethod(runner, "say", "OO", reply, steps ? steps->framing : Py_None));
 }
 
-/* As run_handler(), but also take replies of other types. `*last_words` tells that a reply was a ReplyAndClose; `*room`
- * is what is left. */
-static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Py_ssize_t *room, Steps *steps,
-                   bool *last_words)
+/* As run_handler(), but also take replies of other types. `*left`: there is no room for more, or a reply was a
+ * ReplyAndClose, or a coroutine or generator goes on. */
+static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Steps *steps, bool *left)
 {
     PyObject *handle = Py_NewRef(steps ? steps->handle : CONSUMER(runner)->_handle), *unusual;
     Py_ssize_t high_water = known_limits.high_water; /* a copy: another engine may load other limits */
+    Py_ssize_t room = high_water - outbox_size(stream);
     Share *share = share_of(channel);
+    bool last_words = false;
     int status;
-    *room = high_water - outbox_size(stream);
-    while (!(status = steps ? run_handler(stream, inbox, handle, share, room, steps, &unusual)
-                            : run_handler(stream, inbox, handle, share, room, NULL, &unusual)) &&
-           unusual && !*last_words) {
-        *last_words = is_a(unusual, turn_known.ReplyAndClose);
-        status = take_unusual(channel, stream, runner, steps, unusual, *last_words);
+    while (!(status = steps ? run_handler(stream, inbox, handle, share, &room, steps, &unusual)
+                            : run_handler(stream, inbox, handle, share, &room, NULL, &unusual)) &&
+           unusual && !last_words) {
+        last_words = is_a(unusual, turn_known.ReplyAndClose);
+        status = take_unusual(channel, stream, runner, steps, unusual, last_words);
         Py_DECREF(unusual);
         if (status < 0)
             break;
-        *room = Py_MIN(*room, high_water - outbox_size(stream));
+        room = Py_MIN(room, high_water - outbox_size(stream));
     }
     Py_DECREF(handle);
-    return status;
+    *left = room <= 0 || last_words || (steps && ((steps->pulls && steps->begun) || steps->worn));
+    return steps ? turn_end_steps(steps, runner, status) : status;
 }
 
 /* Whether the held octets may give a message or, above all, an error. A decoder in C knows that half a message gives
@@ -177,12 +177,6 @@ static inline bool holds_more(PyObject *stream)
 int turn_handler_failed(PyObject *channel, PyObject *runner)
 {
     return ft_hand_error(runner, str._failed) < 0 ? -1 : ft_done(ft_call0(channel, str._consume));
-}
-
-/* Python goes on: messages or replies are left. After a full batch, octets may be left uncut. */
-static int carry_on(PyObject *stream, PyObject *runner, bool full)
-{
-    return full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
 }
 
 /* All messages of a batch are handled: release their octets. `again`: the runner is served again in the next turn. */
@@ -202,28 +196,27 @@ static int end_batch(PyObject *stream, PyObject *runner, PyObject *decoder, bool
 
 /* --- batches ------------------------------------------------------------------------------------------------------ */
 
-/* Take the list of the inbox, in the order of the messages; NULL without an exception if one is unmapped. */
+/* Take the list of the inbox, in the order of the messages; NULL without an exception if Python has to look. */
 static PyObject *take_batch(PyObject *stream)
 {
     PyObject *messages = IN(stream)->inbox, *nothing;
     for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
         if (is_a(PyList_GET_ITEM(messages, i), turn_known.Unmapped))
             return NULL;
-    if (PyList_Reverse(messages) < 0 || !(nothing = PyTuple_New(0)))
+    if (!is_written(stream) || PyList_Reverse(messages) < 0 || !(nothing = PyTuple_New(0)))
         return NULL;
     IN(stream)->inbox = nothing;
     return messages;
 }
 
-/* Release a batch that the handler has not kept. */
-static void drop_batch(PyObject *messages)
+/* Release the messages of a batch that the handler has not kept. */
+static void empty_batch(PyObject *messages)
 {
-    if (Py_REFCNT(messages) == 1) {
-        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
-            pool_give(PyList_GET_ITEM(messages, i));
-        Py_SET_SIZE(messages, 0);
-    }
-    Py_DECREF(messages);
+    if (Py_REFCNT(messages) > 1)
+        return;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
+        pool_give(PyList_GET_ITEM(messages, i));
+    Py_SET_SIZE(messages, 0);
 }
 
 /* Take the replies to a batch: 1; 0 if Python has to look: they are not as many as the messages, or one is neither bytes
@@ -243,83 +236,57 @@ static int take_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
     return 1;
 }
 
-/* Give what a handler returned to Python, which names what is wrong with it, or sends what is not usual. */
-static int take_unusual_batch(PyObject *runner, PyObject *replies, Py_ssize_t count, PyObject *framing)
+/* Call a handler with a batch. Python takes what it returns if that is not usual, and names what is wrong with it; then
+ * Python also goes on: `*left`. `*over`: the share is spent. */
+static int run_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *messages, bool *left, bool *over)
 {
-    PyObject *number = PyLong_FromSsize_t(count), *given[] = {runner, replies, number, framing};
-    int status = number ? ft_done(PyObject_VectorcallMethod(str._answered, given, 4 | PY_VECTORCALL_ARGUMENTS_OFFSET,
-                                                            NULL))
-                        : -1;
-    Py_XDECREF(number);
-    return status;
-}
-
-static int reply_to_batch(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
-{
-    PyObject *messages = is_written(stream) ? take_batch(stream) : NULL;
-    if (!messages)
-        return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));
-    PyObject *decoder = Py_NewRef(IN(stream)->decoder), *framing = Py_NewRef(STREAM(stream)->framing);
-    PyObject *handle = Py_NewRef(CONSUMER(runner)->_handle);
+    PyObject *framing = Py_NewRef(STREAM(stream)->framing), *handle = Py_NewRef(CONSUMER(runner)->_handle);
     Py_ssize_t count = PyList_GET_SIZE(messages);
-    bool full = count >= known_limits.max_batch;
     PyObject *replies = PyObject_CallOneArg(handle, messages);
-    drop_batch(messages);
+    empty_batch(messages);
     Share *share = share_of(channel);
-    int over = 0, status = 0;
+    int status = replies ? 0 : -1;
     if (replies && share) {
         share->left -= count;
-        over = share->left <= 0 ? turn_look_at_share(share) : 0;
+        status = share->left <= 0 ? turn_look_at_share(share) : 0;
+        *over = status;
     }
-    if (!replies || over < 0) {
-        status = turn_handler_failed(channel, runner);
-    }
-    else {
-        /* The handler may have changed anything, including its own connection. */
-        bool changed = STREAM(stream)->framing != framing || !is_served(channel, stream) || !is_written(stream) ||
-                       Py_SIZE(IN(stream)->inbox) || holds_more(stream);
+    if (status >= 0) {
+        bool changed = STREAM(stream)->framing != framing || !is_served(channel, stream) || !is_written(stream);
         int taken = changed ? 0 : take_replies(stream, replies, count);
-        if (taken > 0)
-            status = end_batch(stream, runner, decoder, full || over, to_send);
-        else if (taken < 0 || take_unusual_batch(runner, replies, count, framing) < 0)
-            status = -1;
-        else
-            status = carry_on(stream, runner, full);
+        *left = !taken;
+        status = taken ? Py_MIN(taken, 0)
+                       : ft_done(PyObject_CallMethod(runner, "_answered", "OnO", replies, count, framing));
     }
     Py_XDECREF(replies);
     Py_DECREF(handle);
     Py_DECREF(framing);
-    Py_DECREF(decoder);
     return status;
 }
 
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send)
 {
-    if (replies_to_batches(runner))
-        return reply_to_batch(channel, stream, runner, to_send);
-    Steps all, *steps = replies_plainly(runner) ? NULL : &all;
-    int begun = steps ? turn_begin_steps(steps, runner) : 1;
-    if (begun <= 0)
-        return begun < 0 ? -1 : ft_done(ft_call0(channel, str._consume));
-    PyObject *inbox = Py_NewRef(IN(stream)->inbox), *decoder = Py_NewRef(IN(stream)->decoder);
-    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch, last_words = false;
-    Py_ssize_t room;
-    int status = run_all(channel, stream, runner, inbox, &room, steps, &last_words);
-    bool goes_on = steps && ((steps->pulls && steps->begun) || steps->worn);
-    if (steps)
-        status = turn_end_steps(steps, runner, status);
+    bool batches = replies_to_batches(runner), left = false, over = false;
+    Steps all, *steps = batches || replies_plainly(runner) ? NULL : &all;
+    PyObject *inbox = NULL;
+    if (batches)
+        inbox = take_batch(stream);
+    else if (!steps || turn_begin_steps(steps, runner) > 0)
+        inbox = Py_NewRef(IN(stream)->inbox);
+    if (!inbox)
+        return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));
+    PyObject *decoder = Py_NewRef(IN(stream)->decoder);
+    bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch;
+    int status = batches ? run_batch(channel, stream, runner, inbox, &left, &over)
+                         : run_all(channel, stream, runner, inbox, steps, &left);
     Py_DECREF(inbox);
-    if (status < 0) {
+    if (status < 0)
         status = turn_handler_failed(channel, runner);
-    }
     /* The handler may have changed anything, including its own connection. */
-    else if (room <= 0 || last_words || goes_on || Py_SIZE(IN(stream)->inbox) || !is_served(channel, stream) ||
-             holds_more(stream)) {
-        status = carry_on(stream, runner, full);
-    }
-    else {
-        status = end_batch(stream, runner, decoder, full, to_send);
-    }
+    else if (!left && !Py_SIZE(IN(stream)->inbox) && is_served(channel, stream) && !holds_more(stream))
+        status = end_batch(stream, runner, decoder, full || over, to_send);
+    else /* Python goes on. After a full batch, octets may be left uncut. */
+        status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
     Py_DECREF(decoder);
     return status;
 }

@@ -200,19 +200,10 @@ typedef struct {
     double before, end, slow; /* the last reading of the clock, the end of the turn, the limit of a slow handler */
 } Turn;
 
-/* Call a method of the engine with a channel and `what`. Steals `what`; if it is NULL, an exception is set. */
-static int tell(Turn *turn, PyObject *method, PyObject *channel, PyObject *what)
-{
-    PyObject *told[] = {turn->engine, channel, what};
-    int status = what ? ft_done(PyObject_VectorcallMethod(method, told, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL)) : -1;
-    Py_XDECREF(what);
-    return status;
-}
-
 /* Serving a channel raised: only this connection ends. */
 static int tell_failed(Turn *turn, PyObject *channel)
 {
-    return tell(turn, str._failed, channel, ft_caught());
+    return ft_done(PyObject_CallMethod(turn->engine, "_failed", "ON", channel, ft_caught()));
 }
 
 /* Read the clock, and report the channel if it took long. */
@@ -220,7 +211,7 @@ static int tell_slow(Turn *turn, PyObject *channel)
 {
     double after = turn_seconds_now(), took = after - turn->before;
     turn->before = after;
-    return took <= turn->slow ? 0 : tell(turn, str._slow, channel, PyFloat_FromDouble(took));
+    return took <= turn->slow ? 0 : ft_done(PyObject_CallMethod(turn->engine, "_slow", "Od", channel, took));
 }
 
 /* The moment from which replies may wait for other handlers again. */

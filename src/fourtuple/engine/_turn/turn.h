@@ -95,24 +95,14 @@ extern struct turn_known {
     TURN_KNOWN(FT_KNOWN)
 } turn_known;
 
-typedef struct {
-    const char *name;
-    PyObject **place;
-    PyTypeObject **base;
-} Known;
-
-/* Store a value by its name: 1; 0 if there is no such name, -1 with an exception. */
-int turn_take_known(const Known *known, PyObject *name, PyObject *value);
-extern const Known turn_known_names[];
-
 /* The names of attributes and methods. */
 #define TURN_NAMES(N)                                                                                                  \
-    N(__anext__) N(_answered) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
-    N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_slow) N(_took) N(_twin_receive)       \
+    N(__anext__) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
+    N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_took) N(_twin_receive)             \
     N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(context) N(encode)       \
     N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
-    N(on_closed) N(on_ready) N(pending) N(read) N(received) N(record_read) N(replace) N(revisit) N(say) N(settle)      \
-    N(spares) N(through) N(undersent) N(update) N(wake) N(write)
+    N(on_closed) N(on_ready) N(pending) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
+    N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,

@@ -39,7 +39,6 @@ FT_FIELDS(TemplateFields, TEMPLATE_FIELDS)
 extern struct accept_known {
     ACCEPT_KNOWN(FT_KNOWN)
 } accept_known;
-extern const Known accept_known_names[];
 
 int accept_start(PyObject *module);
 
@@ -52,8 +51,7 @@ PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *
 
 /* --- begin.c ------------------------------------------------------------------------------------------------------------- */
 
-/* Make an instance of a record's class: in Python, that would take longer than all the rest. The references in `fields`
- * are stolen. If one is NULL, an exception is set, and NULL is returned. */
+/* Make an instance of a record's class: in Python, that would take longer than all the rest. */
 PyObject *accept_record(PyObject *record, PyObject *const *fields);
 PyObject *accept_one(PyObject *module, PyObject *arguments);
 

@@ -9,9 +9,6 @@ FT_BASE(TemplateFields, TEMPLATE_FIELDS, {Py_tp_doc, "The fields of a connection
 
 struct accept_known accept_known;
 
-#define KNOWN(name, base) {#name, &accept_known.name, base},
-const Known accept_known_names[] = {ACCEPT_KNOWN(KNOWN){NULL, NULL, NULL}};
-
 int accept_start(PyObject *module)
 {
     turn_peer_ended = accept_peer_ended;
@@ -22,11 +19,10 @@ PyObject *accept_record(PyObject *record, PyObject *const *fields)
 {
     PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(record, 0);
     PyObject *made = type->tp_alloc(type, 0);
-    for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(record); i++) {
-        PyObject *slot = PyTuple_GET_ITEM(record, i), *value = fields[i - 1];
-        if (!value || (made && Py_TYPE(slot)->tp_descr_set(slot, made, value) < 0))
+    for (Py_ssize_t i = 1; made && i < PyTuple_GET_SIZE(record); i++) {
+        PyObject *slot = PyTuple_GET_ITEM(record, i);
+        if (Py_TYPE(slot)->tp_descr_set(slot, made, fields[i - 1]) < 0)
             Py_CLEAR(made);
-        Py_XDECREF(value);
     }
     return made;
 }
@@ -81,7 +77,7 @@ static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *n
 /* Let the template enter the new connection into the registry, and report it. */
 static int enter(PyObject *template, PyObject *runner, PyObject *name)
 {
-    PyObject *fields[] = {Py_NewRef(CHANNEL(CONSUMER(runner)->channel)->id), Py_NewRef(name), Py_NewRef(Py_None)};
+    PyObject *fields[] = {CHANNEL(CONSUMER(runner)->channel)->id, name, Py_None};
     PyObject *event = accept_record(accept_known.accepted, fields);
     PyObject *entered[] = {template, runner, event, PyTuple_GET_ITEM(name, 2)};
     int status = -1;
@@ -95,22 +91,17 @@ static int enter(PyObject *template, PyObject *runner, PyObject *name)
 static int begin(PyObject *template, PyObject *runner, PyObject *channel)
 {
     ft_put(&CHANNEL(channel)->consumer, Py_NewRef(runner));
-    PyObject *watchers = TEMPLATE(template)->watchers, *fd = CHANNEL(channel)->fd;
-    if (PyLong_AsLong(CHANNEL(channel)->mask)) /* the observer began to watch it */
-        return ft_done(ft_call0(channel, str.update));
+    PyObject *fd = CHANNEL(channel)->fd;
     struct epoll_event event = {.events = EPOLLIN, .data.fd = (int)PyLong_AsLong(fd)};
-    if (PyDict_SetItem(watchers, fd, channel) < 0)
-        return -1;
-    if (epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_ADD, event.data.fd, &event) < 0) {
-        int code = errno;
-        if (PyDict_DelItem(watchers, fd) < 0)
-            PyErr_Clear();
-        errno = code;
-        PyErr_SetFromErrno(PyExc_OSError);
-        return -1;
+    if (!PyLong_AsLong(CHANNEL(channel)->mask)) {
+        if (PyDict_SetItem(TEMPLATE(template)->watchers, fd, channel) < 0)
+            return -1;
+        if (!epoll_ctl((int)PyLong_AsLong(TEMPLATE(template)->epoll), EPOLL_CTL_ADD, event.data.fd, &event)) {
+            ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(EPOLLIN));
+            return 0;
+        }
     }
-    ft_put(&CHANNEL(channel)->mask, PyLong_FromLong(EPOLLIN));
-    return 0;
+    return ft_done(ft_call0(channel, str.update)); /* the observer began to watch it, or the kernel cannot */
 }
 
 /* Call a function with what could not begin and the exception that is set, which stays set. */
@@ -157,12 +148,9 @@ PyObject *accept_one(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "O!iOO", accept_known.ConnectionTemplate, &template, &listener, &local, &now))
         return NULL;
     struct sockaddr_storage peer;
-    socklen_t length;
-    do {
-        length = sizeof peer;
-        fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    } while (fd < 0 && errno == EINTR && !PyErr_CheckSignals());
-    if (PyErr_Occurred() || (fd >= 0 && welcome(template, fd, local, &peer, now) < 0))
+    socklen_t length = sizeof peer;
+    fd = accept4(listener, (struct sockaddr *)&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd >= 0 && welcome(template, fd, local, &peer, now) < 0)
         return NULL;
     return PyLong_FromLong(fd < 0 ? errno : 0);
 }

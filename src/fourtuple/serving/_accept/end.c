@@ -49,15 +49,8 @@ static int close_later(PyObject *template, PyObject *channel)
 static PyObject *statistics_of(PyObject *stream)
 {
     PyObject *fields[] = {
-        Py_NewRef(IN(stream)->octets_in),
-        Py_NewRef(OUT(stream)->octets_out),
-        Py_NewRef(IN(stream)->messages_in),
-        Py_NewRef(OUT(stream)->messages_out),
-        Py_NewRef(turn_zero),
-        Py_NewRef(turn_zero),
-        Py_NewRef(turn_zero),
-        Py_NewRef(turn_zero),
-        Py_NewRef(turn_zero),
+        IN(stream)->octets_in, OUT(stream)->octets_out, IN(stream)->messages_in, OUT(stream)->messages_out,
+        turn_zero, turn_zero, turn_zero, turn_zero, turn_zero,
     };
     return accept_record(accept_known.statistics, fields);
 }
@@ -67,16 +60,18 @@ static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObje
 {
     PyObject *kept = STREAM(stream)->_name;
     bool probe = !PyLong_AsSsize_t(IN(stream)->octets_in) && !PyLong_AsSsize_t(OUT(stream)->octets_out);
-    double seconds = PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened);
     PyObject *name = PyBytes_CheckExact(kept) ? accept_unpacked(kept) : Py_NewRef(kept);
-    PyObject *fields[] = {Py_NewRef(CHANNEL(channel)->id), name, Py_NewRef(reason), name ? statistics_of(stream) : NULL,
-                          PyErr_Occurred() ? NULL : PyFloat_FromDouble(seconds), PyBool_FromLong(probe)};
-    PyObject *event = accept_record(accept_known.closed, fields);
+    PyObject *statistics = statistics_of(stream);
+    PyObject *seconds = PyFloat_FromDouble(PyFloat_AsDouble(now) - PyFloat_AsDouble(CHANNEL(channel)->opened));
+    PyObject *fields[] = {CHANNEL(channel)->id, name, reason, statistics, seconds, probe ? Py_True : Py_False};
+    PyObject *event = name && statistics && seconds ? accept_record(accept_known.closed, fields) : NULL;
     PyObject *left[] = {template, event, event ? PyTuple_GET_ITEM(name, 2) : NULL};
     int status = -1;
     if (event)
         status = ft_done(PyObject_VectorcallMethod(str.leave, left, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
-    Py_XDECREF(event);
+    PyObject *made[] = {name, statistics, seconds, event};
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        Py_XDECREF(made[i]);
     return status;
 }
 
