@@ -120,6 +120,8 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
         return -1;
     if (outbox_size(stream) >= known_limits.max_outbox)
         return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
+    if (STREAM(stream)->layer == Py_None)
+        return append_to_outbox(stream, octets);
     PyObject *wire = through_layer(stream, octets);
     int status = !wire ? -1 : PyBytes_GET_SIZE(wire) ? append_to_outbox(stream, wire) : 0;
     Py_XDECREF(wire);

@@ -178,7 +178,9 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     bool begins = reception->state == FRESH;
     /* If it waited for its share, and not for a message, another task may receive now. */
     bool alone = !begins && reception->future == CONNECTION(connection)->_receiver;
-    give_up(reception); /* a re-entrant call finds it in use */
+    if (!begins)
+        give_up(reception);
+    reception->state = OVER; /* a re-entrant call finds it in use */
     PySendResult got = begins ? others_first(connection, result) : PYGEN_RETURN;
     if (got == PYGEN_RETURN && !alone && check_sole_receiver(connection) < 0)
         got = PYGEN_ERROR;
