@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
+import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -22,38 +25,66 @@ HERE = Path(__file__).parent
 Page = tuple[dict[str, str], dict[str, Result]]
 
 
+#: The exit code of a program that SIGINT has ended, as a shell reports it.
+INTERRUPTED = 130
+
+
 def main(argv: list[str] | None = None) -> int:
     """Build, run, render. Return the exit code."""
     asked = arguments(argv)
+    try:
+        return measure(asked)
+    except (BuildError, LookupError) as error:
+        print(f"benchmarks: {error.args[0]}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("benchmarks: interrupted before a row was complete: nothing is written", file=sys.stderr)
+        return INTERRUPTED
+
+
+def measure(asked: argparse.Namespace) -> int:
+    """Do what is asked. Return the exit code."""
     if asked.list:
         print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
         return 0
     folder = asked.output or HERE
     before: Page = ({}, {})
-    try:
-        if asked.render or asked.again:
-            before = read_page(folder)
-        if asked.render:
-            write_page(folder, *before)
-            return 0
-        rows = chosen(asked.rows)
-        facts = machine.facts() | {"Rounds": rounds_text(asked, rows)} | ({"Note": asked.note} if asked.note else {})
-        results = run_rows(rows, asked)
-    except (BuildError, LookupError) as error:
-        print(f"benchmarks: {error.args[0]}", file=sys.stderr)
-        return 1
+    if asked.render or asked.again:
+        before = read_page(folder)
+    if asked.render:
+        write_page(folder, *before)
+        return 0
+    rows = chosen(asked.rows)
+    shown_only = asked.quick and asked.output is None
+    if not shown_only:
+        prepare(folder)
+    facts = machine.facts() | {"Rounds": rounds_text(asked, rows)} | ({"Note": asked.note} if asked.note else {})
+    results = run_rows(rows, asked)
+    complete = [row for row in rows if row.name in results]
+    if not complete:
+        raise KeyboardInterrupt
+    code = 0 if len(complete) == len(rows) else INTERRUPTED
     if machine.commit() != facts["Commit"]:
         facts["Commit"] += f" at the start, {machine.commit()} at the end"
-    if asked.quick and asked.output is None:
-        print(render.summary(rows, results))
-        return 0
-    folder.mkdir(parents=True, exist_ok=True)
+    if shown_only:
+        print(render.summary(complete, results))
+        return code
     page = added(before, (facts, results)) if asked.again else (facts, results)
     (folder / "results.json").write_text(
         json.dumps({"facts": page[0], "rows": {name: asdict(each) for name, each in page[1].items()}}, indent=1) + "\n"
     )
     write_page(folder, *page)
-    return 0
+    return code
+
+
+def prepare(folder: Path) -> None:
+    """Make the folder of the results, before rows are run for an hour. Raises LookupError if that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise LookupError(f"cannot write results to {folder}: {error.strerror}") from error
 
 
 def added(before: Page, now: Page) -> Page:
@@ -84,8 +115,8 @@ def read_page(folder: Path) -> Page:
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rounds", type=int, help="rounds of every row (default: 11)")
-    parser.add_argument("--seconds", type=float, help="of load per server and round (default: 1)")
+    parser.add_argument("--rounds", type=positive(int), help="rounds of every row (default: 11)")
+    parser.add_argument("--seconds", type=positive(float), help="of load per server and round (default: 1)")
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these; a prefix names several")
     parser.add_argument(
         "--quick", action="store_true", help="2 rounds of 0.2 s, at most 300 connections; writes nothing"
@@ -101,6 +132,21 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     asked.rounds = asked.rounds or (2 if asked.quick else 11)
     asked.seconds = asked.seconds or (0.2 if asked.quick else 1.0)
     return asked
+
+
+def positive(number: Callable[[str], float]) -> Callable[[str], float]:
+    """Return a function that reads a finite number above zero."""
+
+    def read(text: str) -> float:
+        try:
+            value = number(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r}; expected a {number.__name__} above 0")
+        return value
+
+    return read
 
 
 def chosen(names: list[str]) -> list[Row]:
@@ -122,7 +168,7 @@ def rounds_text(asked: argparse.Namespace, rows: list[Row]) -> str:
 
 
 def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:
-    """Run the rows one after another. Ctrl-C ends the run; complete rows are kept."""
+    """Run the rows one after another. Ctrl-C or SIGTERM ends the run; complete rows are kept."""
     results: dict[str, Result] = {}
     with tempfile.TemporaryDirectory(prefix="fourtuple-benchmarks-") as name:
         folder = Path(name)
@@ -134,7 +180,7 @@ def run_rows(rows: list[Row], asked: argparse.Namespace) -> dict[str, Result]:
             try:
                 results[row.name] = Result(why_not=reason) if reason else run(row, bench)
             except KeyboardInterrupt:
-                say("interrupted: the rows before are written", keep=True)
+                say(f"interrupted in {row.name}; complete: {', '.join(results) or 'no row'}", keep=True)
                 break
             for subject, why in results[row.name].skipped.items():
                 say(f"{row.name}: {subject} skipped: {why}", keep=True)
@@ -151,4 +197,5 @@ def say(text: str, *, keep: bool = False) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import machine
-from benchmarks.__main__ import chosen, say
+from benchmarks.__main__ import chosen, positive, say
 from benchmarks.build import BuildError, build, certificate
 from benchmarks.model import Bar, Row, Subject
 from benchmarks.ratios import ratios, spread
@@ -98,8 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     """Build the load, run the rows, write the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paired", description=__doc__)
     parser.add_argument("tree", type=Path, help="the checkout of the old commit, its C built in place")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of load per server and round (default: 0.5)")
+    parser.add_argument("--rounds", type=positive(int), default=11)
+    parser.add_argument(
+        "--seconds", type=positive(float), default=0.5, help="of load per server and round (default: 0.5)"
+    )
     parser.add_argument("--rows", nargs="+", default=[], metavar="ROW", help="only these; a prefix names several")
     parser.add_argument("--output", type=Path, default=HERE / "PAIRED.md")
     asked = parser.parse_args(argv)
