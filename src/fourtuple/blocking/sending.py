@@ -176,6 +176,8 @@ class Sending:
             try:
                 while stream.outbox_size:
                     chunk = stream.outgoing()
+                    # extend(map()) and not append(send()): no signal handler can run between the system call and the
+                    # list, so octets that the kernel took are always counted.
                     self._taken.extend(map(sock.send, (chunk,), (DONTWAIT,)))
                     if self._count_out() < len(chunk):
                         break
@@ -194,6 +196,8 @@ class Sending:
         if self._torn:
             stream.broken(ConnectionLost(f"{stream.name}: an interrupt came while sent octets were counted"))
             return 0
+        # A signal handler that raises from here on leaves this set: the next call then ends the connection, because it
+        # cannot know whether the octets were counted.
         self._torn = True
         count = self._taken.pop()
         stream.sent(count, self._socket.clock())

@@ -121,7 +121,7 @@ class Inbound(Backpressure):
             count = len(messages)
             self.messages_in += count
             if count > 1:
-                messages.reverse()
+                messages.reverse()  # pop() takes the next message from the end, without moving the others
             self.inbox = messages
             if not self.decoder.buffered:
                 self.message_since = None

@@ -183,11 +183,15 @@ def handshakes(places: Iterable[Place]) -> frozenset[object] | None:
 
 def _end(sock: socket.socket) -> None:
     """Let a passive socket listen no more, in whatever process: the port is free then, and no client waits there."""
+    # close(2) ends one descriptor, and a forked child may have another. On Linux, shutdown(2) of a listening socket
+    # ends the socket itself (inet_shutdown() in net/ipv4/af_inet.c). POSIX does not promise that.
     with suppress(OSError):
         sock.shutdown(socket.SHUT_RDWR)
 
 
 def _attach(sock: socket.socket, instructions: bytes) -> None:
+    # The program belongs to the whole group of SO_REUSEPORT, so any of its sockets takes it (socket(7)). The kernel
+    # copies the instructions during the call: the array must live until then.
     held = array.array("B", instructions)
     at, size = held.buffer_info()
     sock.setsockopt(socket.SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, _FPROG.pack(size // _INSTRUCTION_SIZE, at))
