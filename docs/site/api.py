@@ -57,7 +57,7 @@ def module_page(name: str, homes: dict[int, str]) -> str:
         elif inspect.isclass(value):
             kind = "exception" if issubclass(value, BaseException) else "class"
             bases = "   :show-inheritance:\n" if tells_bases(value) else ""
-            parts.append(f".. auto{kind}:: {name}.{each}\n{bases}")
+            parts.append(f".. auto{kind}:: {name}.{each}\n{bases}{inherited(value, homes)}")
         elif inspect.isroutine(value):
             parts.append(f".. autofunction:: {name}.{each}\n")
         elif inspect.ismodule(value):
@@ -65,6 +65,19 @@ def module_page(name: str, homes: dict[int, str]) -> str:
         else:
             parts.append(f".. autodata:: {name}.{each}\n")
     return "\n".join(parts)
+
+
+def inherited(kind: type, homes: dict[int, str]) -> str:
+    """The option that documents what a class has from bases of ours without a page of their own."""
+    bases = kind.__mro__[1:]
+    parts = [base for base in bases if is_a_part(base) and id(base) not in homes]
+    others = ", ".join(base.__name__ for base in bases if base not in parts)
+    return f"   :inherited-members: {others}\n" if parts else ""
+
+
+def is_a_part(base: type) -> bool:
+    """Whether a base is code of this package, and more than the brackets of a generic class."""
+    return base.__module__.startswith("fourtuple.") and base.__name__ != "Generic"
 
 
 def tells_bases(kind: type) -> bool:

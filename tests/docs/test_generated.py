@@ -43,6 +43,17 @@ def test_an_editor_shows_what_every_option_is(generate: ModuleType) -> None:
         assert path.read_text() == source, f"{path.name}: run python docs/generate.py"
 
 
+def test_the_site_shows_what_a_class_has_from_bases_without_a_page(generate: ModuleType) -> None:
+    """A connection's timers are in a base that no page documents; an error's attributes are on its base's page."""
+    api = loaded("api", ROOT / "docs" / "site" / "api.py")
+    homes = api.homes_of(generate.PUBLIC)
+    pages = {name: api.module_page(name, homes) for name in ("fourtuple", "fourtuple.errors")}
+    for name in ("BlockingConnection", "Connection", "Server", "Service"):
+        option = "   :show-inheritance:\n   :inherited-members: Generic, object\n"
+        assert f".. autoclass:: fourtuple.{name}\n{option}" in pages["fourtuple"]
+    assert ":inherited-members:" not in pages["fourtuple.errors"]
+
+
 def test_every_public_name_is_in_the_reference(generate: ModuleType) -> None:
     """What nobody wrote an __all__ for is not public: every module that the documents import from has one."""
     imported = {
