@@ -19,22 +19,21 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
-from fourtuple.errors import FourTupleError, ServiceError
-from fourtuple.framing import Framing, Unmapped, parse_framing
+from fourtuple.errors import ServiceError
+from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.base import Octets
 from fourtuple.options import check_callable, check_flag, check_type
 from fourtuple.service.handler import (
     AdaptedHandler,
-    ConversationHandler,
     Handler,
     ProgramHandler,
-    ReplyHandler,
     batch_handler,
     conversation_handler,
     reply_handler,
 )
+from fourtuple.service.hooks import Hooks
 from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
-from fourtuple.service.registration import ReplyKind, check_concurrency, check_hook, function_name
+from fourtuple.service.registration import check_concurrency, check_hook
 from fourtuple.service.replies import (
     Batch,
     BatchDecorator,
@@ -42,11 +41,8 @@ from fourtuple.service.replies import (
     OctetBatch,
     OctetReplies,
     Replies,
-    Reply,
-    ReplyAndClose,
     ReplyDecorator,
     ThreadedReplyDecorator,
-    reply_and_close,
 )
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
@@ -54,21 +50,10 @@ if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
     from fourtuple.connection import Connection
 
-__all__ = [
-    "AdaptedHandler",
-    "ConversationHandler",
-    "Handler",
-    "ProgramHandler",
-    "ReplyAndClose",
-    "ReplyHandler",
-    "ReplyKind",
-    "Service",
-    "function_name",
-    "reply_and_close",
-]
+__all__ = ["Service"]
 
 
-class Service(Generic[In_co, Out_contra, S, L]):
+class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     """A framing and a handler, with optional hooks around them.
 
     ``Service[In, Out, S, L]`` gives the types of the messages received and sent, of ``connection.state`` and of
@@ -103,18 +88,13 @@ class Service(Generic[In_co, Out_contra, S, L]):
         state: Callable[[], S] | None = None,
         lifespan: Callable[[], AbstractAsyncContextManager[L] | AsyncIterator[L]] | None = None,
     ) -> None:
+        super().__init__()
         self.framing: Framing[In_co, Out_contra] = parse_framing(framing)
         check_type("name", name, str)
         check_flag("silent_peers", silent_peers)
         self.silent_peers = silent_peers
         self._name = name
         self.handler: Handler | None = None
-        self.on_opened: Callable[..., Any] | None = None
-        self.on_closed: Callable[..., Any] | None = None
-        self.on_failed: Callable[..., Any] | None = None
-        self.on_unmapped: Callable[..., Any] | None = None
-        self.on_goodbye: Callable[..., Any] | None = None
-        self._goodbye: Any = None
         check_callable("state", state, kind=ServiceError)
         if state is not None:
             check_hook("state", state, ())
@@ -296,90 +276,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
         self.handler = handler
         self._check_hooks()
 
-    # -- hooks --------------------------------------------------------------------------------------------
-
-    def opened(
-        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
-    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``function(connection)``, called inline when a connection is opened; it may return a greeting."""
-        self.on_opened = check_hook("opened", function, ("connection",))
-        return function
-
-    def closed(
-        self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
-    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``function(connection)``, called inline when a connection has ended, for any reason."""
-        self.on_closed = check_hook("closed", function, ("connection",))
-        return function
-
-    def failed(
-        self, function: Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Out_contra | None], /
-    ) -> Callable[[FourTupleError, Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``function(error, connection)``: last words before an error ends a connection.
-
-        It is called after a broken message, a handler that raised, and a deadline.
-        What it returns is sent before the connection is closed; ``None`` sends nothing.
-        """
-        self.on_failed = check_hook("failed", function, ("error", "connection"))
-        return function
-
-    def unmapped(
-        self, function: Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
-    ) -> Callable[[Unmapped, Connection[In_co, Out_contra, S, L]], Any]:
-        """Register ``f(message, connection)``, which decides about a message that does not map.
-
-        ``message`` is the :class:`~fourtuple.framing.Unmapped` in its place: invalid JSON, or a wrong checksum. What
-        the function returns is the reply, in the order of the messages; ``None`` sends no reply. Without this hook, the
-        message ends the connection like a broken message, with the last words of ``failed``.
-
-        The hook is for reply handlers. A conversation decides itself: its ``receive`` raises
-        :class:`~fourtuple.errors.UnmappedMessage`, and the next ``receive`` returns the message after it.
-        """
-        self.on_unmapped = check_hook("unmapped", function, ("message", "connection"))
-        self._check_hooks()
-        return function
-
-    @overload
-    def goodbye(  # type: ignore[overload-overlap]
-        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
-    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]: ...
-    @overload
-    def goodbye(self, message: Out_contra, /) -> None: ...
-    def goodbye(self, message: Any, /) -> Any:
-        """Register the last message of a reply service when it drains: a message, or ``f(connection)`` that returns it.
-
-        ``service.goodbye(b"421 closing")``, or a plain function, called inline; ``None`` sends nothing. It is sent to
-        each connection that the drain closes at a message boundary, after all replies, before the FIN. Connections
-        that end otherwise (the peer has finished, an abort at the deadline) do not get it.
-
-        The hook is for reply handlers. A conversation sees ``connection.draining`` and says goodbye itself. Raises
-        :class:`~fourtuple.errors.EncodeError` for a message that the service's framing cannot carry, and
-        :class:`~fourtuple.errors.ServiceError` for None.
-        """
-        if message is None:
-            raise ServiceError("goodbye: None given, a message or a function of (connection) needed")
-        if callable(message):
-            self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",)), None
-        else:
-            self.framing.encode(message)
-            self.on_goodbye, self._goodbye = lambda _connection: message, message
-        self._check_hooks()
-        return message if callable(message) else None
-
-    def _check_hooks(self) -> None:
-        """Raise ServiceError for a hook that the handler never calls."""
-        if isinstance(self.handler, ReplyHandler | None):
-            return
-        if self.on_unmapped is not None:
-            raise ServiceError(
-                f"unmapped: {function_name(self.on_unmapped)} is never called beside {self.handler.name}: "
-                "in a conversation receive() raises UnmappedMessage"
-            )
-        if self.on_goodbye is not None:
-            raise ServiceError(
-                f"goodbye: never sent beside {self.handler.name}: "
-                "a conversation awaits connection.draining and sends the message itself"
-            )
+    # -- set-up and tear-down -------------------------------------------------------------------------------
 
     def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]:
         """Register set-up and tear-down around serving: an async generator function that yields once.
@@ -419,8 +316,7 @@ class Service(Generic[In_co, Out_contra, S, L]):
             raise ServiceError(
                 "the service has no handler: decorate a function with @service.reply or @service.conversation"
             )
-        if self._goodbye is not None:
-            self.framing.encode(self._goodbye)  # with_framing() may have changed the framing
+        self._check_goodbye()
 
     def with_framing(self, framing: Framing[NewIn, NewOut] | str) -> Service[NewIn, NewOut, S, L]:
         """Return a copy of the service with another framing."""
