@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -160,6 +161,27 @@ def test_an_option_twice_or_against_its_word(text: str, told: str) -> None:
 def test_the_order_of_octets_of_a_short_word() -> None:
     assert parse_framing("u16,byteorder=little") == parse_framing("u16le")
     assert parse_framing("u16,byteorder=native").encode(b"x") == struct.pack("=H", 1) + b"x"
+
+
+def test_a_call_that_has_not_run_yet_is_no_message() -> None:
+    """A plain function around an async def or a generator returns such an object."""
+
+    async def coroutine() -> bytes:
+        return b"abcd"
+
+    async def asynchronously() -> AsyncIterator[bytes]:
+        yield b"abcd"
+
+    waiting = coroutine()
+    for value, hint in (
+        (waiting, "not coroutine; await it first, in an async def"),
+        (asynchronously(), "not async_generator; yield its items one by one, in a generator"),
+        ((octets for octets in [b"abcd"]), "not generator; yield its items one by one, in a generator"),
+    ):
+        for text in ("line", "fixed:4", "slip"):
+            with pytest.raises(EncodeError, match=hint):
+                parse_framing(text).encode(value)
+    waiting.close()
 
 
 def test_a_bound_that_no_length_announces() -> None:

@@ -7,6 +7,7 @@ CancelledError, its subclasses and other exceptions that are no Exception are as
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -311,8 +312,10 @@ def test_what_ends_programs_ends_the_server_behind_the_replies(
 ) -> None:
     seen: list[Seen] = []
     torn_down: list[bool] = []
+    told: list[Any] = []
 
     async def main(sock: socket.socket) -> None:
+        listen(told)
         seen.append(Seen())
         service = service_of(kind, error)
 
@@ -333,6 +336,9 @@ def test_what_ends_programs_ends_the_server_behind_the_replies(
         assert torn_down == [True]
         assert sock.recv(100) == replies_of(kind)
         assert [type(each.error) for each in seen[0].of(events.HandlerRaised)] == [error]
+    seen.clear()  # the events hold the exceptions
+    gc.collect()
+    assert not told  # no task ends with an exception that was never retrieved
 
 
 @pytest.mark.parametrize("error", ENDING)

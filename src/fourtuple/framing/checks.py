@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator
 from typing import Any
 
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
@@ -17,8 +17,19 @@ def octets_of(framing: object, message: Any) -> bytes:
         return message
     if isinstance(message, bytes | bytearray | memoryview):
         return bytes(message)
-    hint = "; encode it first, as in text.encode()" if isinstance(message, str) else ""
-    raise EncodeError(f"{framing} takes octets (bytes, bytearray, memoryview), not {type(message).__name__}{hint}")
+    taken = "takes octets (bytes, bytearray, memoryview)"
+    raise EncodeError(f"{framing} {taken}, not {type(message).__name__}{_hint(message)}")
+
+
+def _hint(message: Any) -> str:
+    """What to do with a value that is no message, as the end of an error's text."""
+    if isinstance(message, str):
+        return "; encode it first, as in text.encode()"
+    if isinstance(message, Awaitable):  # what a plain function returns that wraps an async def
+        return "; await it first, in an async def"
+    if isinstance(message, Iterator | AsyncIterator):  # the same of a generator
+        return "; yield its items one by one, in a generator"
+    return ""
 
 
 def whole(value: Any, least: int, most: int | None = None) -> bool:

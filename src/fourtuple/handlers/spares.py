@@ -125,7 +125,10 @@ class Spare:
         except BaseException as raised:
             error = raised
             on_request = isinstance(error, asyncio.CancelledError) and self.task.cancelling() > 0
-            if on_request or isinstance(error, KeyboardInterrupt | SystemExit):
+            if isinstance(error, KeyboardInterrupt | SystemExit):
+                self.task.add_done_callback(asyncio.Task.exception)  # it has reached the loop, and needs no log
+                raise
+            if on_request:
                 raise
         finally:
             self._work = self._more = self._done = None
