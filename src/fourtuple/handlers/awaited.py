@@ -17,6 +17,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers import loss
+from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
@@ -195,6 +196,26 @@ class AwaitedReplies(Runner):
             self.channel.close(Reason.DEADLINE)
         else:
             self.raised(error)
+
+
+class OneByOne(AwaitedReplies):
+    """One message or batch after the other, each in its own context. A task that a handler keeps is used no further."""
+
+    __slots__ = ()
+
+    async def _work(self) -> None:
+        """Handle what is in the inbox, in a task. If a handler keeps the task, another one does the rest."""
+        keeping = Keeping(current_task())
+        keeping.begin()
+        try:
+            while not keeping.kept and self._has_next():
+                await self._one()
+        finally:
+            keeping.end()
+
+    async def _one(self) -> None:
+        """Handle what is next, unless others have to be served first."""
+        raise NotImplementedError
 
 
 _END = object()

@@ -12,10 +12,9 @@ from fourtuple.connection.waking import until_relieved
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.awaited import OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
-from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.spares import in_context
 from fourtuple.options.checking import seen
@@ -155,20 +154,10 @@ if fast_path.turn is not None:
     fast_path.turn.know(InlineBatches=InlineBatches)
 
 
-class AwaitedBatches(AwaitedReplies):
+class AwaitedBatches(OneByOne):
     """An ``async def``, awaited for one batch after the other."""
 
     __slots__ = ()
-
-    async def _work(self) -> None:
-        """Handle one batch after the other, each in its own context. A task that a handler keeps ends."""
-        keeping = Keeping(current_task())
-        keeping.begin()
-        try:
-            while not keeping.kept and self._has_next():
-                await self._one()
-        finally:
-            keeping.end()
 
     async def _one(self) -> None:
         """Handle one batch or one unmapped message, unless others have to be served first."""

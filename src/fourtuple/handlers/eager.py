@@ -16,10 +16,10 @@ from fourtuple.connection import Connection
 from fourtuple.connection.waking import is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.awaited import AwaitedReplies
+from fourtuple.handlers.awaited import AwaitedReplies, OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
-from fourtuple.handlers.keeping import Keeping, current_task
+from fourtuple.handlers.keeping import current_task
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -28,7 +28,7 @@ from fourtuple.stream import Half, Stream
 _OPEN = Half.OPEN  # used for every message; a global is faster than an attribute
 
 
-class EagerReplies(RepliesOfBatch, AwaitedReplies):
+class EagerReplies(RepliesOfBatch, OneByOne):
     """One message at a time, each in its own context.
 
     The coroutine of a message takes its first step in the turn that received the message, in which a spare task stands
@@ -193,16 +193,6 @@ class EagerReplies(RepliesOfBatch, AwaitedReplies):
             await self._one()
         finally:
             self._exit(task)
-
-    async def _work(self) -> None:
-        """Handle the messages of the inbox, in a task of their own. If a handler keeps it, others do the rest."""
-        keeping = Keeping(current_task())
-        keeping.begin()
-        try:
-            while not keeping.kept and self._has_next():
-                await self._one()
-        finally:
-            keeping.end()
 
     async def _one(self) -> None:
         """Handle one message, unless others have to be served first."""
