@@ -347,3 +347,13 @@ def test_a_switch_of_framings_lends_its_buffer() -> None:
     decoder = parse_framing(r"switch:$=line|\x01=u16\,offset=1").decoder()
     assert decoder.feed(b"$a\n\x01\0\1b$") == [b"$a", b"b"]
     assert decoder.buffered == 1
+
+
+@every_framing
+def test_only_messages_of_one_size_tell_it(text: str) -> None:
+    framing = parse_framing(text)
+    for decoder in (in_c(framing), framing.reference()):
+        assert decoder.whole == (framing.size if isinstance(framing, Fixed) else 0)
+        if decoder.whole:
+            assert decoder.feed(bytes(decoder.whole)) == [bytes(decoder.whole)]
+            assert decoder.buffered == 0

@@ -46,6 +46,34 @@ def received(stream: Stream) -> list[Any]:
             return messages
 
 
+@given(st.lists(st.integers(1, 40), max_size=8), st.sampled_from(["fixed:16", "fixed:1", "line", "u8"]))
+def test_a_message_taken_from_its_read_is_the_one_that_would_be_received(sizes: list[int], framing: str) -> None:
+    taking, waiting = make(framing), make(framing)
+    octets = b"\x0fpeter piper\npi\n" * 40
+    for size in sizes:
+        data, octets = octets[:size], octets[size:]
+        got = taking.feed(data, 1.0, True)
+        assert waiting.feed(data, 1.0, False) is NOT_YET
+        expected = received(waiting)
+        assert ([] if got is NOT_YET else [got]) + received(taking) == expected
+        assert got is NOT_YET or (len(expected) == 1 and taking.message_since is None)
+        assert taking.statistics == waiting.statistics
+        assert (taking.path, taking.message_since) == (waiting.path, waiting.message_since)
+        assert taking.decoder.buffered == waiting.decoder.buffered
+
+
+@pytest.mark.parametrize("sizes", [[8, 16, 8], [40, 16, 24], [16, 16], [8, 24, 16]])
+def test_octets_held_come_before_a_read_of_the_size_of_a_message(sizes: list[int]) -> None:
+    stream, octets, messages = make("fixed:16"), bytes(range(96)), []
+    for size in sizes:
+        data, octets = octets[:size], octets[size:]
+        got = stream.feed(data, 1.0, True)
+        messages += [] if got is NOT_YET else [got]
+        messages += received(stream)
+    assert b"".join(messages) + stream.decoder.take() == bytes(range(sum(sizes)))
+    assert {len(message) for message in messages} == {16}
+
+
 def written(stream: Stream, *, at_most: int = 1 << 20) -> bytes:
     """Whatever is to be written, as a kernel that takes ``at_most`` octets at a time gets it."""
     taken = b""

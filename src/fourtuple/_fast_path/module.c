@@ -65,5 +65,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 37, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 38, "The usual turn of a connection, and the splitters, in C.",
           !split_start(module) && !turn_start(module) && !accept_start(module))

@@ -130,12 +130,12 @@ class Receiving:
                     self._take_in()
                     return NOT_YET
                 now = sock.clock()
-                one = stream.feed(data, now)
+                message = stream.feed(data, now, True)
                 stream.paused(now)
                 inbox = stream.inbox
-                if not one and (stream.path is not _PLAIN or not inbox or inbox[-1].__class__ is Unmapped):
-                    return NOT_YET
-                return inbox.pop()
+                if message is NOT_YET and stream.path is _PLAIN and inbox and inbox[-1].__class__ is not Unmapped:
+                    message = inbox.pop()
+                return message
         finally:
             del descriptor  # so that no traceback keeps it
             sock.receiving = False

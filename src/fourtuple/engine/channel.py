@@ -37,6 +37,7 @@ from __future__ import annotations
 
 import math
 from socket import MSG_PEEK, SHUT_WR
+from typing import Any
 
 from fourtuple import fast_path
 from fourtuple.engine import expire
@@ -46,7 +47,7 @@ from fourtuple.engine.engine import Engine
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP, SILENCE
 from fourtuple.engine.watching import Watching
 from fourtuple.errors import MessageError
-from fourtuple.stream import Half, Layer, Path, Reason, Stream
+from fourtuple.stream import NOT_YET, Half, Layer, Path, Reason, Stream
 
 #: After a read of at least this many octets, the decoder releases them at once. Holding fewer costs less than the call.
 _LARGE = 4096
@@ -87,10 +88,9 @@ class Channel(Watching):
         if events != IN or path is _SPECIAL or stream.inbox or stream.outbox_size or self.mask != IN:
             self._serve(events)
             return
-        sock = self._socket
-        if isinstance(sock, int):
+        sock: Any = self._socket
+        if type(sock) is int:  # isinstance() costs more than all other conditions
             sock = self.socket
-        assert sock is not None  # without a socket the mask is 0
         try:
             data = sock.recv(stream.limits.read_size)
         except OSError as error:
@@ -100,12 +100,13 @@ class Channel(Watching):
             self._took(data)
             return
         now, inline = self.engine.now, self.inline
-        one = stream.feed(data, now) if path is _PLAIN else stream.received(data, now)
-        if not one or inline is None:
+        take = inline is not None
+        message = stream.feed(data, now, take) if path is _PLAIN else stream.received(data, now, take)
+        if inline is None or message is NOT_YET:
             self._consume(len(data))
             return
         try:
-            reply = inline._handle(stream.inbox.pop())
+            reply = inline._handle(message)
             if len(data) >= _LARGE:
                 stream.decoder.settle()
             # The handler may have changed anything, including its own connection.
@@ -156,9 +157,7 @@ class Channel(Watching):
             self._after_write()
 
     def _read(self) -> None:
-        stream, sock = self.stream, self._socket
-        if isinstance(sock, int):
-            sock = self.socket
+        stream, sock = self.stream, self.socket
         assert sock is not None
         try:
             layer = stream.layer
@@ -240,8 +239,8 @@ class Channel(Watching):
 
     def flush(self) -> None:
         """Write what the kernel takes now, up to a limit; send FIN after the last octet if it is due."""
-        sock = self._socket
-        if isinstance(sock, int):
+        sock: Any = self._socket
+        if type(sock) is int:
             sock = self.socket
         if sock is None or self.detached:
             return

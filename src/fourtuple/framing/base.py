@@ -152,6 +152,10 @@ class Decoder(ABC, Generic[In_co]):
     #: message that was too long. Decoders that skip octets override this with their own counter.
     skipped: int = 0
 
+    #: If every message has the same number of octets, that number; else 0. A read of exactly so many octets, while
+    #: nothing is held, is one message. A caller that delivers it at once need not feed it.
+    whole: int = 0
+
     @abstractmethod
     def feed(self, data: Octets, limit: int | None = None) -> list[In_co]:
         """Take ``data``, the octets of one read, and return the messages they complete, at most ``limit``.

@@ -28,7 +28,7 @@ class BufferedDecoder(Decoder[In_co]):
     calls of :meth:`_split`, and a framing made of framings lends its buffer to another decoder (:meth:`_lend`).
     """
 
-    __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start", "skipped")
+    __slots__ = ("_base", "_buffer", "_error", "_framing", "_given", "_need", "_start", "skipped", "whole")
 
     # The functions that gather and search octets, besides the methods of the buffer. The test kit counts their work.
     _grown = bytearray
@@ -41,6 +41,7 @@ class BufferedDecoder(Decoder[In_co]):
     def __init__(self, framing: Framing) -> None:
         self._framing = framing
         self.skipped: int = 0
+        self.whole: int = 0
         self._reset()
 
     def _reset(self) -> None:

@@ -72,6 +72,7 @@ class _FixedDecoder(BufferedDecoder):
         self._size = framing.size
         self._messages = struct.Struct(f"{framing.size}s").iter_unpack
         super().__init__(framing)
+        self.whole = framing.size
 
     def _reset(self) -> None:
         super()._reset()

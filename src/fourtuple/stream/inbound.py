@@ -53,26 +53,35 @@ class Inbound(Backpressure):
 
     # -- octets to the inbox --------------------------------------------------------------------------------
 
-    def feed(self, data: bytes, now: float) -> bool:
+    def feed(self, data: bytes, now: float, take: bool) -> Any:
         """Decode the octets of one read directly into the empty inbox. For the path PLAIN.
 
-        Returns whether they are exactly one message, which a handler may take at once.
+        If they are exactly one message and the caller can ``take`` it at once, return that message. Otherwise return
+        NOT_YET: what they brought is in the inbox.
         """
         self.octets_in += len(data)
         self.last_activity = now
+        decoder = self.decoder
+        if take and len(data) == decoder.whole and self.message_since is None:  # on this path: nothing is held
+            self.messages_in += 1
+            return data
         limit = self.limits.max_batch
         try:
-            messages = self.decoder.feed(data, limit)
+            messages = decoder.feed(data, limit)
         except MessageError as error:
             self._message_error(error)
-            return False
+            return NOT_YET
         if messages and messages[0] is data:  # the most frequent case: the read is exactly one message
             self.messages_in += 1
             self.message_since = None
+            if take:
+                return data
             self.inbox = messages
-            return True
+            return NOT_YET
         self._fill(messages, now, limit)
-        return len(messages) == 1 and self.message_since is None and messages[0].__class__ is not Unmapped
+        if take and len(messages) == 1 and self.message_since is None and messages[0].__class__ is not Unmapped:
+            return messages.pop()
+        return NOT_YET
 
     def _decode(self, data: bytes, now: float) -> None:
         """Decode plain octets on any other path."""

@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fourtuple.errors import ConnectionBusy
 from fourtuple.framing import Decoder, decoder_of
 from fourtuple.stream.layer import Layer
 from fourtuple.stream.octets import Octets
 from fourtuple.stream.outbound import Outbound
-from fourtuple.stream.values import Half, Path
+from fourtuple.stream.values import NOT_YET, Half, Path
 
 _OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
@@ -34,19 +36,19 @@ class Layered(Octets, Outbound):
 
     # -- octets in ----------------------------------------------------------------------------------------
 
-    def received(self, data: bytes, now: float) -> bool:
-        """Take the octets of one read; return whether they are exactly one message, on a fast path."""
+    def received(self, data: bytes, now: float, take: bool = False) -> Any:
+        """Take the octets of one read. As :meth:`feed`, on any path."""
         if self.path is _PLAIN:
-            return self.feed(data, now)
+            return self.feed(data, now, take)
         size = len(data)
         if self.path is _LAYERED:
             plain, layer = self._through(data, now), self.layer
             if plain and layer is not None and layer.error is None and not layer.ended and self.path is _LAYERED:
                 self.octets_in += size - len(plain)  # feed() counts the rest
-                return self.feed(plain, now) and not layer.holding
+                return self.feed(plain, now, take and not layer.holding)
             self.octets_in += size
             self._passed(plain, size, now)
-            return False
+            return NOT_YET
         if self.tap is not None and self.layer is None:
             self.tap(self, True, data)  # before counting: a hex dump shows the offset of the first octet
         self.octets_in += size
@@ -55,11 +57,11 @@ class Layered(Octets, Outbound):
             throttle.received(size)
         if self.layer is not None:
             self._passed(self._through(data, now), size, now)
-            return False
+            return NOT_YET
         self.last_activity = now
         if not self.closing:
             self._decode(data, now)
-        return False
+        return NOT_YET
 
     def _peer_finished(self, now: float) -> None:
         self._take_fin(now)

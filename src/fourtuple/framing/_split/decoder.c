@@ -246,6 +246,12 @@ static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none
 /* No framing that skips octets is split in C. */
 static PyObject *get_skipped(Decoder *Py_UNUSED(d), void *Py_UNUSED(closure)) { return PyLong_FromLong(0); }
 
+/* The size that all messages have, or 0. */
+static PyObject *get_size_of_all(Decoder *d, void *Py_UNUSED(closure))
+{
+    return PyLong_FromSsize_t(d->splitter->step == split_fixed ? d->splitter->plus : 0);
+}
+
 static PyMethodDef decoder_methods[] = {
     {"feed", FT_FAST(decoder_feed), METH_FASTCALL | METH_KEYWORDS, NULL},
     {"finish", (PyCFunction)decoder_finish, METH_NOARGS, NULL},
@@ -259,6 +265,7 @@ static PyGetSetDef decoder_values[] = {
     {"buffered", (getter)get_octets, NULL, NULL, "buffered"},
     {"held", (getter)get_octets, NULL, NULL, "held"},
     {"skipped", (getter)get_skipped, NULL, NULL, NULL},
+    {"whole", (getter)get_size_of_all, NULL, NULL, NULL},
     {0},
 };
 
