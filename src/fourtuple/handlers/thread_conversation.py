@@ -13,6 +13,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.unhurried import unhurried
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
@@ -145,6 +146,7 @@ class ThreadConversation(Runner):
 def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> Any:
     """Run the handler, then give the socket back to the engine. Called in the handler's thread."""
     try:
-        return function(blocking)
+        with unhurried():
+            return function(blocking)
     finally:
         give_back(blocking)
