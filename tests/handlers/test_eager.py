@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import gc
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -15,6 +16,13 @@ from fourtuple import Connection, Deadlines, Reason, Server, Service, events, re
 from rig import Peer, serving, turns, until
 
 NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("NUMBER", default=0)
+
+THINGS: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar("THINGS", default=None)
+
+
+class Things(list[str]):
+    """A list that can be referred to weakly."""
+
 
 Handler = Callable[[bytes], Coroutine[Any, Any, Any]]
 
@@ -98,6 +106,74 @@ def test_each_message_has_a_context_of_its_own(run_async: Any, readiness: str) -
     tried(
         run_async, readiness, count, [b"a", b"wait", b"b", b"wait", b"wait", b"c"], [b"1", b"2", b"1", b"2", b"2", b"1"]
     )
+
+
+@pytest.mark.parametrize("given", [None, ["given"]])
+def test_messages_that_wait_see_no_change_of_another(run_async: Any, readiness: str, given: list[str] | None) -> None:
+    """Those behind the first run in their task's context, until one of them has changed it."""
+    things: list[weakref.ref[Things]] = []
+
+    async def handler(message: bytes) -> bytes:
+        await asyncio.sleep(0)
+        seen = THINGS.get()
+        if message == b"set":
+            thing = Things(["given"])  # equal to what it was, and not the same
+            things.append(weakref.ref(thing))
+            THINGS.set(thing)
+        elif message == b"back":
+            THINGS.reset(THINGS.set([]))
+        return b"same" if seen is given else b"other"
+
+    async def main() -> None:
+        if given is not None:
+            THINGS.set(given)
+        service = Service("line")
+
+        @service.reply
+        async def answer(message: bytes) -> bytes:
+            return b"FIRST" if message == b"first" else await handler(message)
+
+        async with serving(service, readiness) as (server, _):
+            await warm(server)
+            spares = server._core.spares
+            with await Peer.connect(server) as one, await Peer.connect(server) as two:
+                for peer in (one, two):
+                    await asks(peer, b"get\nback\nget\nget\n", b"same\n" * 4)
+                    await until(lambda: not server._core.tasks)
+                assert spares.sharing
+                for peer in (one, two, one, one):
+                    await asks(peer, b"get\nset\nget\nset\nget\n", b"same\n" * 5)
+                    await until(lambda: not server._core.tasks)
+                assert not spares.sharing
+                await until(lambda: not any(thing() for thing in things))  # no parked task keeps one
+
+    run_async(main())
+
+
+def test_what_a_message_that_fails_has_set_is_not_kept(run_async: Any, readiness: str) -> None:
+    service = Service("line")
+
+    @service.reply
+    async def answer(message: bytes) -> bytes:
+        await asyncio.sleep(0)
+        if message == b"fail":
+            THINGS.set(["left"])
+            raise ValueError("a mistake")
+        return message.upper() if THINGS.get() is None else b"other"
+
+    async def main() -> None:
+        async with serving(service, readiness) as (server, _):
+            await warm(server)
+            for _ in range(3):
+                with await Peer.connect(server) as peer:
+                    await peer.send(b"a\nb\nfail\nc\n")
+                    assert await peer.receive_all() == b"A\nB\n"
+                await until(lambda: not server._core.tasks)
+            assert not server._core.spares.sharing
+            with await Peer.connect(server) as peer:
+                await asks(peer, b"a\nb\nc\n", b"A\nB\nC\n")
+
+    run_async(main())
 
 
 def test_a_token_is_reset_in_its_context(run_async: Any, readiness: str) -> None:

@@ -320,7 +320,9 @@ class Channel(Watching):
         if self._socket is None or self.detached:
             return
         self.flush()
-        self._after_write()
+        stream = self.stream
+        if stream.path is _SPECIAL or self._crowded or stream.outbox_size or self.mask != IN:
+            self._after_write()
 
     # -- the engine's other calls -------------------------------------------------------------------------
 

@@ -203,8 +203,13 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         message, framing = stream.inbox.pop(), stream.framing
         if message.__class__ is Unmapped:
             self.say(self.decide(message))
+        elif (spares := self.host.spares).sharing:
+            try:
+                self.say(await self._in_time(self._function(message)), framing)
+            finally:
+                spares.look_at_context()
         else:
-            self.say(await self._in_time(in_context(self._function(message), self.host.context.copy())), framing)
+            self.say(await self._in_time(in_context(self._function(message), spares.context.copy())), framing)
         del message  # release it: a slow peer may make the next line wait long
         if stream.crowded:
             await until_relieved(self.connection)

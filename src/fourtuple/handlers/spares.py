@@ -13,6 +13,10 @@ So a task that only waits, parked, is entered as the current task for the first 
       +----------------------------------+
 
 A task that a handler has kept (see :mod:`fourtuple.handlers.keeping`) runs no other handler: it ends with this one.
+
+Each message has its own context. Few handlers change a context variable, and as long as none has, nobody can tell
+whether two messages of a batch have two contexts or one. So those behind the first run in the context of their task,
+until a handler has changed it; from then on, each gets a copy.
 """
 
 from __future__ import annotations
@@ -77,6 +81,7 @@ class Spare:
         self._more: More | None = None
         self._done: Done | None = None
         self._made = False
+        self._lends_context = spares.sharing
         self.task: asyncio.Task[None] = spares.loop.create_task(self._stand_by(), context=spares.context.copy())
         # A loop that is never run again leaves it parked, which is not a mistake of the program.
         self.task._log_destroy_pending = False  # type: ignore[attr-defined]
@@ -112,6 +117,8 @@ class Spare:
             await self._run(keeping)
             if keeping.kept:
                 return  # a later cancellation may be meant for the handler that has ended
+            if self._lends_context and not self._spares.sharing:
+                return  # its context may hold what a handler has set
 
     async def _run(self, keeping: Keeping) -> None:
         work, more, done = self._work, self._more, self._done
@@ -145,7 +152,7 @@ class Spares(SparesFields):
         Where the tasks run. Each message gets a copy of ``context``.
     """
 
-    __slots__ = ("_closed", "_parked", "_spare", "_starting")
+    __slots__ = ("_closed", "_parked", "_spare", "_starting", "_variables", "sharing")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
         self.loop = loop
@@ -157,6 +164,15 @@ class Spares(SparesFields):
         self._parked: list[Spare] = []
         self._starting: Spare | None = None
         self._closed = False
+        self._variables = dict(context)
+        #: Whether messages may run in the context of their task: no handler has changed one yet.
+        self.sharing: bool = True
+
+    def look_at_context(self) -> None:
+        """Note whether a handler has changed the current context, which was a copy of :attr:`context`."""
+        now, variables = contextvars.copy_context(), self._variables
+        if len(now) != len(variables) or any(now.get(each, _NOTHING) is not variables[each] for each in variables):
+            self.sharing = False
 
     def ready(self) -> bool:
         """Return whether a task can stand in now: one is parked, and no other task is running."""
