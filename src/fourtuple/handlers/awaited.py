@@ -208,10 +208,14 @@ class OneByOne(AwaitedReplies):
         keeping = Keeping(current_task())
         keeping.begin()
         try:
-            while not keeping.kept and self._has_next():
-                await self._one()
+            await self._each(keeping)
         finally:
             keeping.end()
+
+    async def _each(self, keeping: Keeping) -> None:
+        """Handle what is in the inbox, until a handler has kept the task."""
+        while not keeping.kept and self._has_next():
+            await self._one()
 
     async def _one(self) -> None:
         """Handle what is next, unless others have to be served first."""

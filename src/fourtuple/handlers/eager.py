@@ -19,7 +19,7 @@ from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.awaited import AwaitedReplies, OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
-from fourtuple.handlers.keeping import current_task
+from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -180,40 +180,40 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         finally:
             self._exit(task)
 
-    def _next(self) -> Coroutine[Any, Any, None] | None:
-        """Return the work of the next message, for the task that stood in; None if none can be handled now."""
-        if not self._has_next():
-            return None
-        task = current_task()
-        self._enter(task)
-        return self._one_of(task)
+    def _next(self, keeping: Keeping) -> Coroutine[Any, Any, None] | None:
+        """Return the work of the other messages, for the task that stood in; None if none can be handled now."""
+        return self._others(keeping) if self._has_next() else None
 
-    async def _one_of(self, task: asyncio.Task[Any]) -> None:
+    async def _others(self, keeping: Keeping) -> None:
+        self._enter(current_task())
+        own = keeping.begin()  # with the references of _enter()
         try:
-            await self._one()
+            await self._each(keeping)
         finally:
-            self._exit(task)
+            self._exit(current_task())
+            keeping.own = own
 
-    async def _one(self) -> None:
-        """Handle one message, unless others have to be served first."""
-        stream = self.stream
-        if self.channel.engine.share.over:
-            await self.connection._behind_others()
-            return
-        message, framing = stream.inbox.pop(), stream.framing
-        if message.__class__ is Unmapped:
-            self.say(self.decide(message))
-        elif (spares := self.host.spares).sharing:
-            try:
-                self.say(await self._in_time(self._function(message)), framing)
-            finally:
-                spares.look_at_context()
-        else:
-            self.say(await self._in_time(in_context(self._function(message), spares.context.copy())), framing)
-        del message  # release it: a slow peer may make the next line wait long
-        if stream.crowded:
-            await until_relieved(self.connection)
-        self.channel.consumed()
+    async def _each(self, keeping: Keeping) -> None:
+        """As the base does, in one coroutine for all messages."""
+        stream, share, function, spares = self.stream, self.channel.engine.share, self._function, self.host.spares
+        while not (keeping.kept or stream.closing or self._lost) and (stream.inbox or stream.replenish()):
+            if share.over:
+                await self.connection._behind_others()
+                continue
+            message, framing = stream.inbox.pop(), stream.framing
+            if message.__class__ is Unmapped:
+                self.say(self.decide(message))
+            elif spares.sharing:
+                try:
+                    self.say(await self._in_time(function(message)), framing)
+                finally:
+                    spares.look_at_context()
+            else:
+                self.say(await self._in_time(in_context(function(message), spares.context.copy())), framing)
+            del message  # release it: a slow peer may make the next line wait long
+            if stream.crowded:
+                await until_relieved(self.connection)
+            self.channel.consumed()
 
     def _went_on(self, error: BaseException | None, cancelled: bool) -> None:
         self._handle = self._function

@@ -26,18 +26,20 @@ def current_task() -> asyncio.Task[Any]:
 class Keeping:
     """Counts the references to a task: call :meth:`begin` in the task itself, before a handler runs."""
 
-    __slots__ = ("_kept", "_own", "_task")
+    __slots__ = ("_kept", "_task", "own")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
         self._kept: asyncio.Task[Any] | None = None
         for name in _PERSONAL:
             setattr(task, name, self._counted(getattr(task, name)))
-        self._own = 0
+        #: The number of references without those of a handler.
+        self.own = 0
 
-    def begin(self) -> None:
-        """Note how many references there are without those of a handler."""
-        self._own = sys.getrefcount(self._task)
+    def begin(self) -> int:
+        """Note how many references there are without those of a handler. Returns what was noted before."""
+        before, self.own = self.own, sys.getrefcount(self._task)
+        return before
 
     def _counted(self, method: Callable[..., object]) -> Callable[..., object]:
         """Return this method of the task; a call of it counts as a reference that the handler has kept."""
@@ -51,7 +53,7 @@ class Keeping:
     @property
     def kept(self) -> bool:
         """Whether a handler has kept the task, or has cancelled it."""
-        return self._task.cancelling() > 0 or sys.getrefcount(self._task) > self._own
+        return self._task.cancelling() > 0 or sys.getrefcount(self._task) > self.own
 
     def end(self) -> None:
         """Let go of the task, which ends."""

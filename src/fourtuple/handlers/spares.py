@@ -42,7 +42,7 @@ _NOTHING = object()
 #: Called when a handler has ended: with the exception that it raised, and whether it was cancelled on request.
 Done: TypeAlias = Callable[[BaseException | None, bool], None]
 #: Called when a handler has ended and its task can run another: returns the work of the next, or None.
-More: TypeAlias = Callable[[], Coroutine[Any, Any, None] | None]
+More: TypeAlias = Callable[[Keeping], Coroutine[Any, Any, None] | None]
 
 
 class CancelledOnRequest(asyncio.CancelledError):
@@ -128,7 +128,7 @@ class Spare:
         try:
             while work is not None:
                 await work
-                work = None if keeping.kept else more()
+                work = None if keeping.kept else more(keeping)
         except BaseException as raised:
             error = raised
             on_request = isinstance(error, asyncio.CancelledError) and self.task.cancelling() > 0
