@@ -102,6 +102,12 @@ IMPURE = "socket ssl asyncio threading time select selectors"
 # ... and TLS is pure too: an SSLObject between two memory buffers. Its socket twin is not for this room.
 ALLOWED = {"tls.layer": "ssl", "tls.info": "ssl"}
 
+# Words of the field, which a newcomer looks for in the tree.
+FIRST_GUESSES = (
+    "accept admission backlog backpressure deadlines drain four_tuple half_close handlers limits load_shedding observe "
+    "proxy registry retries tls upgrade"
+)
+
 # What the command, the adapters and the extras need, and a program that imports fourtuple does not.
 NOT_WITH_THE_PACKAGE = (
     "click rich prompt_toolkit prometheus_client h11 opentelemetry watchfiles uvloop matplotlib textual"
@@ -209,6 +215,18 @@ def test_there_is_something_to_check() -> None:
 def test_every_room_has_its_place() -> None:
     unknown = {room(module) for module in MODULES} - KNOWN
     assert not unknown, f"give them their place in LADDER: {sorted(unknown)}"
+
+
+def test_pieces_of_a_room_are_in_its_folder() -> None:
+    """connection_tls.py beside connection.py is a piece of it."""
+    names = {path.stem for path in (SOURCE / "fourtuple").iterdir() if path.suffix == ".py" or path.is_dir()}
+    pieces = [f"{room}_{rest}" for room, _, rest in (name.partition("_") for name in names) if rest and room in names]
+    assert not pieces, f"make a folder of the room: {sorted(pieces)}"
+
+
+@pytest.mark.parametrize("word", FIRST_GUESSES.split())
+def test_a_word_of_the_field_names_its_file(word: str) -> None:
+    assert word in {path.stem for path in (SOURCE / "fourtuple").rglob("*") if path.suffix in ("", ".py")}
 
 
 def test_no_circles() -> None:
@@ -359,7 +377,11 @@ def test_a_command_that_moves_no_octet_imports_neither_loop_nor_tls(command: str
 
 
 LAZY = tuple(
-    f"fourtuple{room}" for room in ("", ".blocking", ".framing", ".inspector", ".load", ".observe", ".operations")
+    f"fourtuple{room}"
+    for room in (
+        *("", ".blocking", ".client", ".connection", ".framing", ".inspector", ".load", ".observe", ".operations"),
+        ".service",
+    )
 )
 
 
