@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import signal
 import sys
 import tempfile
@@ -40,12 +41,16 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("benchmarks: interrupted before a row was complete: nothing is written", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:  # as with `| head`
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())  # what is buffered goes nowhere, and no error follows
+        return 1
 
 
 def measure(asked: argparse.Namespace) -> int:
     """Do what is asked. Return the exit code."""
     if asked.list:
-        print("\n".join(f"{row.name:16} {row.title}" for row in ROWS))
+        print("\n".join(f"{row.name:16} {row.title}" for row in ROWS), flush=True)
         return 0
     folder = asked.output or HERE
     before: Page = ({}, {})
