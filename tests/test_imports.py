@@ -81,7 +81,7 @@ C_MAY_INCLUDE = {
 # What it may ask of Python by name, in know(). The engine knows those who consume a stream as what they are to it: one
 # that replies by a plain function, one that resumes a task.
 C_KNOWS = {
-    "engine": "Channel PLAIN LAYERED SPECIAL TlsLayer NOT_YET Stream Engine OPEN MessageError InlineReplies "
+    "engine": "Channel PLAIN LAYERED SPECIAL TlsLayer NOT_YET Stream Engine OPEN sizes_of MessageError InlineReplies "
     "InlineGenerators InlineBatches EagerReplies ReplyAndClose Unmapped enter_task leave_task "
     "Unsendable AsyncConversation Connection EagerFuture current_task raise_thrown",
     "serving": "ConnectionTemplate FourTuple accepted closed statistics PEER_CLOSED RESET ENDED BROKEN",

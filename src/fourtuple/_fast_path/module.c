@@ -31,7 +31,8 @@ static int take_known(PyObject *name, PyObject *value)
         return -1;
     }
     if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
-        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value, (*known->base)->tp_name);
+        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value,
+                     (*known->base)->tp_name);
         return -1;
     }
     Py_XSETREF(*known->place, Py_NewRef(value));
@@ -65,5 +66,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 38, "The usual turn of a connection, and the splitters, in C.",
-          !split_start(module) && !turn_start(module) && !accept_start(module))
+FT_MODULE(_fast_path, 39, "The usual turn of a connection, and the splitters, in C.",
+          !split_start(module) && !turn_start(module) && !TemplateFields_add_to(module))

@@ -36,6 +36,7 @@ If serving a channel raises, it becomes a :class:`DoomedChannel`, which the swee
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 from socket import MSG_PEEK, SHUT_WR
 from typing import Any
 
@@ -379,5 +380,6 @@ class DoomedChannel(Channel):
 
 
 if fast_path.turn is not None:
-    fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, OPEN=Half.OPEN, MessageError=MessageError)
-    fast_path.turn.know(PLAIN=Path.PLAIN, LAYERED=Path.LAYERED, SPECIAL=Path.SPECIAL)
+    fast_path.turn.know(PLAIN=Path.PLAIN, LAYERED=Path.LAYERED, SPECIAL=Path.SPECIAL, OPEN=Half.OPEN)
+    fast_path.turn.know(sizes_of=attrgetter("read_size", "max_batch", "high_water", "max_outbox"))
+    fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, MessageError=MessageError)

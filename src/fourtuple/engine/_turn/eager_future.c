@@ -35,10 +35,9 @@ int turn_wake(PyObject *future)
 
 static PyObject *add_done_callback(PyObject *future, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
 {
-    Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0;
-    if (count != 1 || named > 1 || (named && PyUnicode_Compare(PyTuple_GET_ITEM(names, 0), str.context))) {
-        if (!PyErr_Occurred())
-            PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and context=");
+    Py_ssize_t named = names ? PyTuple_GET_SIZE(names) : 0; /* a task gives its context */
+    if (count != 1 || named > 1) {
+        PyErr_SetString(PyExc_TypeError, "add_done_callback() takes a callback, and context=");
         return NULL;
     }
     PyObject *context = named && arguments[1] != Py_None ? Py_NewRef(arguments[1]) : PyContext_CopyCurrent();

@@ -24,9 +24,8 @@ int turn_start(PyObject *module)
     if (!turn_zero && !(turn_zero = PyLong_FromLong(0)))
         return -1;
     static int (*const add[])(PyObject *) = {
-        StreamFields_add_to, LayerFields_add_to, ChannelFields_add_to, EngineFields_add_to, ConsumerFields_add_to, ConnectionFields_add_to,
-        EagerFutureFields_add_to, Reception_add_to, Done_add_to, Share_add_to,
-        SparesFields_add_to,
+        StreamFields_add_to, LayerFields_add_to, ChannelFields_add_to, EngineFields_add_to, ConsumerFields_add_to,
+        ConnectionFields_add_to, EagerFutureFields_add_to, SparesFields_add_to, Reception_add_to, Done_add_to, Share_add_to,
     };
     for (size_t i = 0; i < sizeof add / sizeof *add; i++)
         if (add[i](module) < 0)

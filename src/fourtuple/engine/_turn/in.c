@@ -1,7 +1,6 @@
 /* Inbound: recv(2), the decoder, the inbox. */
 #include "engine/_turn/turn.h"
 
-#include <errno.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -11,28 +10,18 @@
 KnownLimits known_limits;
 static PyObject *spare; /* a bytes object of read_size to read into; no other code has a reference to it */
 
-static int read_limit(PyObject *limits, const char *name, Py_ssize_t *value)
-{
-    PyObject *found = PyObject_GetAttrString(limits, name);
-    if (!found)
-        return -1;
-    *value = PyLong_AsSsize_t(found);
-    Py_DECREF(found);
-    return *value == -1 && PyErr_Occurred() ? -1 : 0;
-}
-
 int turn_know_limits(PyObject *limits)
 {
-    KnownLimits found = {.limits = limits};
-    Py_CLEAR(known_limits.limits);
-    if (read_limit(limits, "read_size", &found.read_size) < 0 || read_limit(limits, "max_batch", &found.max_batch) < 0 ||
-        read_limit(limits, "high_water", &found.high_water) < 0 ||
-        read_limit(limits, "max_outbox", &found.max_outbox) < 0 ||
-        !(found.max_batch_object = PyLong_FromSsize_t(found.max_batch)))
+    KnownLimits found = {.limits = limits, .sizes = PyObject_CallOneArg(turn_known.sizes_of, limits)};
+    if (!found.sizes || !PyArg_ParseTuple(found.sizes, "nnnn", &found.read_size, &found.max_batch, &found.high_water,
+                                          &found.max_outbox)) {
+        Py_XDECREF(found.sizes);
         return -1;
+    }
     if (known_limits.read_size != found.read_size)
         Py_CLEAR(spare);
-    Py_XDECREF(known_limits.max_batch_object);
+    Py_XDECREF(known_limits.limits);
+    Py_XDECREF(known_limits.sizes);
     Py_INCREF(limits);
     known_limits = found;
     return 0;
@@ -85,7 +74,7 @@ static PyObject *octets_read(ssize_t count)
 static PyObject *feed(PyObject *decoder, PyObject *octets, bool later)
 {
     if (!splits(decoder)) {
-        PyObject *arguments[] = {decoder, octets, known_limits.max_batch_object};
+        PyObject *arguments[] = {decoder, octets, PyTuple_GET_ITEM(known_limits.sizes, 1)};
         return PyObject_VectorcallMethod(str.feed, arguments, 3 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     }
     return later && split_hold(decoder, octets) ? NULL : split_feed(decoder, octets, known_limits.max_batch);
@@ -104,8 +93,6 @@ ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject 
     if (!where)
         return -1;
     ssize_t count = recv(fd, where, most, MSG_DONTWAIT);
-    if (count < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNRESET)
-        PyErr_SetFromErrno(PyExc_OSError);
     if (count <= 0)
         return count;
     PyObject *octets = NULL;

@@ -30,16 +30,6 @@ static PyObject *read_record(LayerFields *layer, PyObject *record)
     return plain;
 }
 
-/* Whether the session has something to send by itself, such as the answer to an update of its keys; -1 with an
- * exception. */
-static int has_outgoing(LayerFields *layer)
-{
-    PyObject *pending = PyObject_GetAttr(layer->_outgoing, str.pending);
-    int has = pending ? pending != turn_zero : -1;
-    Py_XDECREF(pending);
-    return has;
-}
-
 /* A record has given `plain`, or NULL and the exception that is set: Python goes on. */
 static PyObject *go_on(PyObject *stream, PyObject *plain, Py_ssize_t size, PyObject *now)
 {
@@ -65,12 +55,11 @@ PyObject *turn_decrypt(PyObject *stream, PyObject *octets, PyObject *now)
         return give_to_python(stream, octets, now);
     LayerFields *layer = (LayerFields *)Py_NewRef(STREAM(stream)->layer);
     PyObject *plain = read_record(layer, octets);
-    int more = 1;
-    if (plain && PyBytes_CheckExact(plain) && PyBytes_GET_SIZE(plain))
-        more = has_outgoing(layer);
-    if (more > 0)
+    /* A record of the conversation makes the session send nothing: what it answers, as an update of its keys, comes in
+     * records of their own. */
+    if (!plain || !PyBytes_CheckExact(plain) || !PyBytes_GET_SIZE(plain))
         Py_XSETREF(plain, go_on(stream, plain, PyBytes_GET_SIZE(octets), now));
-    else if (more < 0 || know_limits_of(stream) < 0)
+    else if (know_limits_of(stream) < 0)
         Py_CLEAR(plain);
     Py_DECREF(layer);
     return plain;

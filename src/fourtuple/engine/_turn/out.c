@@ -51,15 +51,6 @@ static PyObject *encode(PyObject *framing, PyObject *replies)
     return ft_call1(framing, str.encode_many, replies);
 }
 
-PyObject *turn_encode_one(PyObject *framing, PyObject *message)
-{
-    PyObject *splitter = turn_encoder_of(framing);
-    PyObject *octets = splitter ? split_encode_one(splitter, message) : NULL;
-    if (octets == Py_None)
-        Py_CLEAR(octets);
-    return octets;
-}
-
 /* Encode the pending replies. NULL without an exception: Python has to tell which one cannot be encoded. */
 static PyObject *encode_pending(PyObject *stream)
 {

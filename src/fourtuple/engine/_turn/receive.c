@@ -249,7 +249,8 @@ static PyObject *reception_close(Reception *reception, PyObject *Py_UNUSED(none)
 static void Reception_dealloc(PyObject *self)
 {
     Reception *reception = (Reception *)self;
-    if (reception->state == FRESH && !reception->iterates) { /* warn as coroutines do: no message is lost, but it is a mistake */
+    /* Warn as coroutines do: no message is lost, but it is a mistake. */
+    if (reception->state == FRESH && !reception->iterates) {
         PyObject_GC_UnTrack(self); /* the warning may run any code */
         PyObject *error = PyErr_Occurred() ? ft_caught() : NULL;
         if (PyErr_WarnFormat(PyExc_RuntimeWarning, 1, "coroutine 'Connection.receive' was never awaited") < 0)

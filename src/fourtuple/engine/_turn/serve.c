@@ -14,8 +14,6 @@
 #define ENOUGH 65536     /* octets of one stage: more would not stay there; large messages are handled one at a time */
 #define PATIENCE 0.0002  /* seconds that handlers may run before the replies of earlier handlers are sent */
 
-PeerEnded turn_peer_ended;
-
 /* --- one connection ----------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -57,20 +55,21 @@ static int take_messages(PyObject *channel, PyObject *stream, PyObject *decoder,
 /* Nothing was read: the end of file if the size is 0, else an error of the socket. */
 static int take_nothing(PyObject *channel, PyObject *stream, ssize_t size, PyObject *now)
 {
-    bool reset = size < 0 && !PyErr_Occurred() && errno == ECONNRESET;
-    bool tells = turn_peer_ended && STREAM(stream)->layer == Py_None; /* with TLS, it may have cut the last message */
-    int ended = (!size || reset) && tells ? turn_peer_ended(channel, stream, reset, now) : 0;
-    if (ended)
-        return ended;
-    if (!size)
-        return ft_done(ft_call1(channel, str._took, turn_no_octets)) < 0 ? RAISED : SERVED;
-    if (reset) {
-        errno = ECONNRESET;
-        PyErr_SetFromErrno(PyExc_OSError);
+    int code = size ? errno : 0;
+    if (PyErr_Occurred())
+        return RAISED;
+    if (code == EAGAIN || code == EWOULDBLOCK || code == EINTR)
+        return SERVED;
+    if ((!code || code == ECONNRESET) && STREAM(stream)->layer == Py_None) { /* with TLS, it may have cut a message */
+        int ended = turn_peer_ended(channel, stream, code, now);
+        if (ended)
+            return ended;
     }
-    if (!PyErr_Occurred())
-        return SERVED; /* nothing to read */
-    return PyErr_ExceptionMatches(PyExc_OSError) && !ft_hand_error(channel, str._broken) ? SERVED : RAISED;
+    if (!code)
+        return ft_done(ft_call1(channel, str._took, turn_no_octets)) < 0 ? RAISED : SERVED;
+    errno = code;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return ft_hand_error(channel, str._broken) < 0 ? RAISED : SERVED;
 }
 
 /* Receive. The messages are then in the inbox, or the octets, uncut, in the decoder. */
@@ -90,10 +89,9 @@ static int read_channel(PyObject *channel, PyObject *now, Due *due)
     ssize_t size = turn_read((int)PyLong_AsLong(CHANNEL(channel)->fd), stream, later, now, &messages);
     if (size <= 0)
         status = take_nothing(channel, stream, size, now);
-    else if (messages == Py_None) /* Python has decoded them; with nothing in the inbox, it goes on */
+    /* None: Python has decoded them; with nothing in the inbox, it goes on. NULL: they are uncut. */
+    else if (messages == Py_None || (!messages && !PyErr_Occurred()))
         status = DUE;
-    else if (!messages && !PyErr_Occurred())
-        status = DUE; /* uncut */
     else
         status = take_messages(channel, stream, decoder, messages, now);
     if (status == DUE)

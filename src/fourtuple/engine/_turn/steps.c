@@ -40,20 +40,6 @@ int turn_begin_steps(Steps *steps, PyObject *runner)
     return 1;
 }
 
-/* The handler raised, or it has cancelled the task that stands in, or kept a reference to it: another one stands in from
- * now on. Returns the exception for its end, or NULL. Steals `error`. */
-static PyObject *replace_task(Steps *steps, PyObject *error)
-{
-    steps->worn = true;
-    PyObject *other = ft_call1(steps->spares, str.replace, error ? error : Py_None);
-    if (!other)
-        other = ft_caught();
-    Py_XDECREF(error);
-    if (other == Py_None)
-        Py_CLEAR(other);
-    return other;
-}
-
 PyObject *turn_step(Steps *steps, PyObject *message)
 {
     PyObject *context = PyContext_Copy(SPARES(steps->spares)->context), *reply = NULL;
@@ -74,8 +60,15 @@ PyObject *turn_step(Steps *steps, PyObject *message)
     }
     Py_XDECREF(coroutine);
     Py_DECREF(context);
-    if (error || !is_parked(steps->spares) || Py_REFCNT(steps->task) != steps->references)
-        error = replace_task(steps, error);
+    /* The handler raised, or it has cancelled the task that stands in, or kept a reference to it: another one stands in
+     * from now on. The exception for the end of this handler may be another one, or None. */
+    if (error || !is_parked(steps->spares) || Py_REFCNT(steps->task) != steps->references) {
+        steps->worn = true;
+        PyObject *other = ft_call1(steps->spares, str.replace, error ? error : Py_None);
+        Py_XSETREF(error, other ? other : ft_caught());
+    }
+    if (error == Py_None)
+        Py_CLEAR(error);
     if (error) {
         Py_CLEAR(reply);
         ft_raise(error);

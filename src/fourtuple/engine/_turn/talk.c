@@ -33,10 +33,12 @@ static int take_to_send(PyObject *connection, PyObject *message)
         return 0;
     if (know_limits_of(stream) < 0)
         return -1;
-    PyObject *octets = turn_encode_one(STREAM(stream)->framing, message);
+    PyObject *splitter = turn_encoder_of(STREAM(stream)->framing);
+    PyObject *octets = splitter ? split_encode_one(splitter, message) : Py_NewRef(Py_None);
     if (!octets)
-        return PyErr_Occurred() ? -1 : 0;
-    Py_ssize_t size = PyBytes_GET_SIZE(octets), room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
+        return -1;
+    Py_ssize_t size = octets == Py_None ? 0 : PyBytes_GET_SIZE(octets); /* None: Python has to encode it */
+    Py_ssize_t room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
     int status = 0;
     if (size && size < room - outbox_size(stream)) {
         status = turn_into_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;

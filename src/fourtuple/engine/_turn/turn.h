@@ -73,6 +73,7 @@ FT_FIELDS(SparesFields, SPARES_FIELDS)
     K(SPECIAL, NULL)                                                                                                   \
     K(OPEN, NULL) /* Half.OPEN */                                                                                      \
     K(TlsLayer, &LayerFields_type)                                                                                     \
+    K(sizes_of, NULL) /* a function: it returns these sizes of Limits, as a tuple */                                    \
     K(MessageError, NULL)                                                                                              \
     K(InlineReplies, &ConsumerFields_type)                                                                             \
     K(InlineGenerators, &ConsumerFields_type)                                                                          \
@@ -99,9 +100,9 @@ extern struct turn_known {
 #define TURN_NAMES(N)                                                                                                  \
     N(__anext__) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
     N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_took) N(_twin_receive)             \
-    N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(context) N(encode)       \
+    N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(encode)       \
     N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
-    N(on_closed) N(on_ready) N(pending) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
+    N(on_closed) N(on_ready) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
     N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
@@ -228,7 +229,7 @@ static inline int spend(Share *share)
 
 /* The values of the Limits used last: all connections of a server share one Limits object. */
 typedef struct {
-    PyObject *limits, *max_batch_object;
+    PyObject *limits, *sizes; /* sizes: a tuple of the numbers */
     Py_ssize_t read_size, max_batch, high_water, max_outbox;
 } KnownLimits;
 
@@ -243,11 +244,10 @@ static inline int know_limits_of(PyObject *stream)
 /* If the held octets may be whole messages after a full batch, set the path to SPECIAL: Python then decodes them before
  * another read. -1 with an exception. */
 int turn_note_uncut(PyObject *stream);
-/* Read once, count the octets, and feed the decoder. *messages is what feed() returns. It is NULL if feed() raised or, without an
- * exception, if `later` is set and the decoder only holds the octets: a feed() of no octets decodes them then. Returns
- * the number of octets, 0 for the end of file, or -1 for an error of the socket. -1 comes without an exception if
- * there was nothing to read, or if errno is ECONNRESET: most resets end the connection without needing the exception
- * object. *messages is None if Python has decoded the octets, because of the stream's layer. */
+/* Read once, count the octets, and feed the decoder. *messages is what feed() returns. It is NULL if feed() raised or,
+ * without an exception, if `later` is set and the decoder only holds the octets: a feed() of no octets decodes them
+ * then. It is None if Python has decoded the octets, because of the stream's layer. Returns the number of octets, 0 for
+ * the end of file, or -1: with an exception, or with the errno of recv(2). */
 ssize_t turn_read(int fd, PyObject *stream, bool later, PyObject *now, PyObject **messages);
 /* Put messages into the inbox. Returns the number of messages, -1 with an exception. Steals `messages`. */
 Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messages, PyObject *now);
@@ -284,8 +284,6 @@ int turn_end_steps(Steps *steps, PyObject *runner, int status);
 
 /* The splitter in C that encodes for a framing, borrowed; NULL if it has none. */
 PyObject *turn_encoder_of(PyObject *framing);
-/* The encoded octets of one bytes message; NULL without an exception if Python has to encode it. */
-PyObject *turn_encode_one(PyObject *framing, PyObject *message);
 /* Append octets to the outbox. Raises OutboxFull. */
 int turn_into_outbox(PyObject *stream, PyObject *octets);
 /* Encode several replies now, while they are in the processor's nearest cache; later, other connections have evicted
@@ -356,9 +354,8 @@ PyObject *turn_connection_method(PyObject *module, PyObject *arguments);
 /* --- serve.c ------------------------------------------------------------------------------------------------------ */
 
 /* Called when the peer has sent FIN or RST. Returns 1 if it has ended the connection, 0 if Python has to act, -1 with
- * an exception. serving/_accept, which creates connections in C, sets it. */
-typedef int (*PeerEnded)(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
-extern PeerEnded turn_peer_ended;
+ * an exception. It is in serving/_accept, which creates connections in C. */
+int turn_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
 
 /* The clock of time.monotonic(). */
 double turn_seconds_now(void);

@@ -40,8 +40,6 @@ extern struct accept_known {
     ACCEPT_KNOWN(FT_KNOWN)
 } accept_known;
 
-int accept_start(PyObject *module);
-
 /* --- names.c ------------------------------------------------------------------------------------------------------------- */
 
 /* Return the FourTuple of a packed name, as FourTuple.unpacked() does. */
@@ -54,9 +52,5 @@ PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *
 /* Make an instance of a record's class: in Python, that would take longer than all the rest. */
 PyObject *accept_record(PyObject *record, PyObject *const *fields);
 PyObject *accept_one(PyObject *module, PyObject *arguments);
-
-/* --- end.c --------------------------------------------------------------------------------------------------------------- */
-
-int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now);
 
 #endif

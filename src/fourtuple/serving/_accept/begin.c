@@ -9,12 +9,6 @@ FT_BASE(TemplateFields, TEMPLATE_FIELDS, {Py_tp_doc, "The fields of a connection
 
 struct accept_known accept_known;
 
-int accept_start(PyObject *module)
-{
-    turn_peer_ended = accept_peer_ended;
-    return TemplateFields_add_to(module);
-}
-
 PyObject *accept_record(PyObject *record, PyObject *const *fields)
 {
     PyTypeObject *type = (PyTypeObject *)PyTuple_GET_ITEM(record, 0);

@@ -75,7 +75,7 @@ static int leave(PyObject *template, PyObject *channel, PyObject *stream, PyObje
     return status;
 }
 
-int accept_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now)
+int turn_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *now)
 {
     PyObject *runner = CHANNEL(channel)->consumer;
     if (!ends_usually(channel, stream, runner))

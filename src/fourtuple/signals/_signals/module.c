@@ -35,7 +35,7 @@ static bool write_line(int fd, const char *line, size_t size)
 
 /* ------------------------------------------------------------------------------------------------- counting signals */
 
-static struct sigaction pythons[NSIG]; /* Python's handlers of the counted signals */
+static void (*python)(int); /* Python's handler, the same for all signals */
 static atomic_int came;
 static pid_t owner; /* the process that counts; a forked child inherits the handlers but must not. 0: none counts */
 
@@ -59,14 +59,7 @@ static void kill_groups(void)
     }
 }
 
-/* Append a text to the last line, which is composed without stdio: a signal handler must not use it. */
-static char *put(char *to, const char *text)
-{
-    size_t size = strlen(text);
-    memcpy(to, text, size);
-    return to + size;
-}
-
+/* Append a number to the last line, which is composed without stdio: a signal handler must not use it. */
 static char *put_number(char *to, Py_ssize_t number)
 {
     char digits[24], *at = digits + sizeof digits;
@@ -74,25 +67,23 @@ static char *put_number(char *to, Py_ssize_t number)
     do
         *--at = (char)('0' + number % 10);
     while (number /= 10);
-    return put(to, at);
+    return stpcpy(to, at);
 }
 
 /* End the process now. */
 static _Noreturn void end_process(int number)
 {
     kill_groups();
-    char line[LONGEST], *to = put(line, "fourtuple: third signal (");
-    to = put(to, number == SIGINT ? "SIGINT" : "SIGTERM");
-    to = put(to, "): ended at once");
+    char line[LONGEST], *to = stpcpy(line, "fourtuple: third signal (");
+    to = stpcpy(to, number == SIGINT ? "SIGINT): ended at once" : "SIGTERM): ended at once");
     PyObject *dict = atomic_load(&living);
     if (dict) {
         /* Read without the lock: it is one number, which another thread may be changing now. */
         Py_ssize_t connections = ((PyDictObject *)dict)->ma_used;
-        to = put_number(put(to, ", "), connections);
-        to = put(to, connections == 1 ? " connection cut" : " connections cut");
+        to = put_number(stpcpy(to, ", "), connections);
+        to = stpcpy(to, connections == 1 ? " connection cut" : " connections cut");
     }
-    to = put(to, endings[atomic_load(&ending)]);
-    to = put(to, "\n");
+    to = stpcpy(stpcpy(to, endings[atomic_load(&ending)]), "\n");
     write_line(STDERR_FILENO, line, (size_t)(to - line));
     _exit(128 + number);
 }
@@ -102,7 +93,7 @@ static void on_signal(int number)
     int saved = errno;
     if (getpid() == owner && atomic_fetch_add(&came, 1) + 1 >= LAST)
         end_process(number);
-    pythons[number].sa_handler(number);
+    python(number);
     errno = saved;
 }
 
@@ -124,7 +115,7 @@ static PyObject *count(PyObject *Py_UNUSED(module), PyObject *arguments)
     if (owner != getpid())
         atomic_store(&came, 0);
     owner = getpid();
-    pythons[number] = now; /* before sigaction(2): the handler must find it */
+    python = now.sa_handler; /* before sigaction(2): the handler must find it */
     now.sa_handler = on_signal;
     sigfillset(&now.sa_mask); /* no other signal interrupts between the last line and the end */
     if (sigaction(number, &now, NULL) < 0)
