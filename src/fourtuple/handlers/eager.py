@@ -20,6 +20,7 @@ from fourtuple.handlers.awaited import AwaitedReplies, OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.keeping import Keeping, current_task
+from fourtuple.handlers.own_generators import own_generators
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -51,6 +52,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         """Return a function whose call runs no code: it makes the coroutine of a message."""
         function: Callable[..., Coroutine[Any, Any, Any]] = handler.function
         if handler.kind is ReplyKind.ASYNC_GENERATOR:
+            self.host.spares.generators = own_generators()
             return self._all_replies
         if not isinstance(function, FunctionType | MethodType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
             return self._awaited  # a call of it may run code, and may return any awaitable
@@ -232,8 +234,11 @@ class EagerReplies(RepliesOfBatch, OneByOne):
     async def _all_replies(self, message: Any) -> None:
         """Pull the replies of an async generator while the peer can be written to, and close it in every case."""
         stream, share, framing = self.stream, self.channel.engine.share, self.stream.framing
-        replies: AsyncGenerator[Any, None] = self._handler.function(message, *self._arguments)
+        handler = self._handler
+        function: Callable[..., AsyncGenerator[Any, None]] = handler.function
+        replies = function(message, self.connection) if handler.wants_connection else function(message)
         del message
+        self.host.spares.generators.beginning = replies
         timed = self.channel.deadlines.handler_timeout is not None
         room, ended = stream.limits.high_water, False
         try:

@@ -31,6 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import SparesFields
 from fourtuple.handlers.keeping import Keeping
+from fourtuple.handlers.own_generators import OwnGenerators
 
 T = TypeVar("T")
 
@@ -152,7 +153,7 @@ class Spares(SparesFields):
         Where the tasks run. Each message gets a copy of ``context``.
     """
 
-    __slots__ = ("_closed", "_parked", "_spare", "_starting", "_variables", "sharing")
+    __slots__ = ("_closed", "_parked", "_spare", "_starting", "_variables", "generators", "sharing")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, context: contextvars.Context) -> None:
         self.loop = loop
@@ -164,6 +165,8 @@ class Spares(SparesFields):
         self._parked: list[Spare] = []
         self._starting: Spare | None = None
         self._closed = False
+        #: The hook of async generators. A runner of such a handler puts it in.
+        self.generators = OwnGenerators(None)
         self._variables = dict(context)
         #: Whether messages may run in the context of their task: no handler has changed one yet.
         self.sharing: bool = True
