@@ -113,7 +113,8 @@ def test_whatever_is_special_comes_to_an_end(order: list[str]) -> None:
     stream.be_throttled(None)
     stream.be_watched(None)
     stream.resumed(3.0)
-    stream.inbox.clear()
+    while stream.inbox:
+        stream.inbox.pop()
     if stream.layer is not None and not stream.layer.established:
         stream.received(b"hello\n", 3.0)
     stream.change_framing(parse_framing("line"))

@@ -134,7 +134,6 @@ class ConnectionTemplate(TemplateFields):
     def fill(self, runner: InlineReplies, framing: Framing) -> None:
         """Make new connections like that of this runner, which has no socket."""
         self.runner, self.channel, self.stream = runner, runner.channel, runner.stream
-        self.stream.be_template()
         # A framing in C makes its decoders by a C method, unless a subclass overrides decoder().
         splitter = framing._in_c if isinstance(framing, Split) and type(framing).decoder is Split.decoder else None
         self.new_decoder = partial(decoder_of, framing) if splitter is None else splitter.decoder

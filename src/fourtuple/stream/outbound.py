@@ -12,6 +12,7 @@ from fourtuple.framing.checks import octets_of
 from fourtuple.options import KIB
 from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.layer import Layer
+from fourtuple.stream.state import NOTHING
 from fourtuple.stream.values import Half, Path, Unsendable
 
 #: Chunks are joined up to this size before they are sent: one system call instead of many. The copy costs less than
@@ -230,7 +231,7 @@ class Outbound(Backpressure):
         if count == self.outbox_size and self.tap is None:  # the most frequent case: it takes all
             self.octets_out += count
             self.outbox_size = self._head = 0
-            self.outbox.clear()
+            self.outbox = NOTHING
             if self._rare is not None:
                 self.write_since = None
             self.last_activity = now
@@ -240,7 +241,7 @@ class Outbound(Backpressure):
         self.octets_out += count
         self.outbox_size -= count
         if not self.outbox_size:
-            self.outbox = []
+            self.outbox = NOTHING
             self._head = 0
             self.write_since = None
         else:
@@ -313,6 +314,6 @@ class Outbound(Backpressure):
             self.judge()
 
     def _drop_outbox(self) -> None:
-        self.outbox = []
+        self.outbox = NOTHING
         self.outbox_size = self._head = 0
         self.write_since = None

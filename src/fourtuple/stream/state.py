@@ -109,7 +109,7 @@ class State(StreamFields):
         #: When silence ends the unfinished message, unless octets come before.
         self.gap_at: float | None = None
         #: The decoded messages of the current batch in reverse order: pop() delivers the next one.
-        self.inbox: list[Any] = []
+        self.inbox: list[Any] = NOTHING
         self.reading: Half = Half.OPEN
         self.read_error: Exception | None = None
         self._raw: Raw | None = None
@@ -119,7 +119,7 @@ class State(StreamFields):
         # Writing.
         #: Replies of the current batch that are not encoded yet: one encode_many and one send handle all of them.
         self.pending: list[Any] = []
-        self.outbox: list[bytes] = []
+        self.outbox: list[bytes] = NOTHING
         self.outbox_size: int = 0
         self._head = 0
         self.writing: Half = Half.OPEN

@@ -16,7 +16,6 @@ from fourtuple.stream.deadlines import next_deadline
 from fourtuple.stream.ended import LET_GO, alone
 from fourtuple.stream.layered import Layered
 from fourtuple.stream.requests import Request, Requests
-from fourtuple.stream.state import NOTHING
 from fourtuple.stream.values import Half, Path
 
 #: ``tap(stream, inward, octets)``.
@@ -143,10 +142,6 @@ class Stream(Layered):
         self.own_limits = {**(self.own_limits or {}), **changes}
         self.limits = limits
         return limits
-
-    def be_template(self) -> None:
-        """Become a template without a socket. Streams copied from it have queues that take no memory until used."""
-        self.inbox = self.outbox = NOTHING
 
     def introduced(self, header: Any, name: Name | None) -> None:
         """Take the PROXY header, and its name if it has one."""
