@@ -15,12 +15,6 @@
 /* An entry of a method table for a function of more than two parameters. */
 #define FT_FAST(function) ((PyCFunction)(void (*)(void))(function))
 
-/* Static variables belong to one interpreter: any except the main one has no module. */
-#if PY_VERSION_HEX >= 0x030C0000
-#define FT_MAIN_INTERPRETER {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
-#else
-#define FT_MAIN_INTERPRETER
-#endif
 /* A connection belongs to its thread, and nothing here takes a lock: a free-threaded build has to enable the GIL. */
 #if PY_VERSION_HEX >= 0x030D0000
 #define FT_NEEDS_GIL {Py_mod_gil, Py_MOD_GIL_USED},
@@ -33,22 +27,18 @@
 #define FT_MODULE(name, stamp, doc, started)                                                                           \
     static int module_exec(PyObject *module)                                                                           \
     {                                                                                                                  \
-        return !ft_check_main_interpreter() && (started) ? PyModule_AddIntConstant(module, "STAMP", stamp) : -1;       \
+        if (PyInterpreterState_Get() != PyInterpreterState_Main()) /* static variables belong to one interpreter */    \
+            PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");                                \
+        else if (started)                                                                                              \
+            return PyModule_AddIntConstant(module, "STAMP", stamp);                                                    \
+        return -1;                                                                                                     \
     }                                                                                                                  \
     static PyModuleDef_Slot module_slots[] = {                                                                         \
-        {Py_mod_exec, module_exec}, FT_MAIN_INTERPRETER FT_NEEDS_GIL{0, NULL},                                         \
+        {Py_mod_exec, module_exec}, FT_NEEDS_GIL{0, NULL},                                                             \
     };                                                                                                                 \
     static struct PyModuleDef module_definition = {                                                                    \
         PyModuleDef_HEAD_INIT, .m_name = #name, .m_doc = doc, .m_methods = methods, .m_slots = module_slots};          \
     PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
-
-static inline int ft_check_main_interpreter(void)
-{
-    if (PyInterpreterState_Get() == PyInterpreterState_Main())
-        return 0;
-    PyErr_SetString(PyExc_ImportError, "it serves the main interpreter alone");
-    return -1;
-}
 
 /* --- calls of Python ---------------------------------------------------------------------------------------------- */
 

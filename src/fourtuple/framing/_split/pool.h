@@ -45,32 +45,22 @@ static inline void pool_empty(void)
             Py_DECREF(message);
 }
 
-/* Whether there is no other reference to a message, and it is worth keeping. The interpreter shares the objects of zero
- * and one octet. */
-static inline int pool_fits(PyObject *message)
-{
-#ifdef Py_GIL_DISABLED
-    (void)message;
-    return 0; /* that build counts references in two fields */
-#else
-    return Py_REFCNT(message) == 1 && PyBytes_CheckExact(message) && PyBytes_GET_SIZE(message) > 1 &&
-           PyBytes_GET_SIZE(message) <= POOLED_SIZE;
-#endif
-}
-
-/* Drop the reference to a delivered message; keep the message in the pool if it fits. */
+/* Drop the reference to a delivered message; keep the message here if there is no other one, and it is worth keeping. The
+ * interpreter shares the objects of zero and one octet. */
 static inline void pool_give(PyObject *message)
 {
-    if (!pool_fits(message)) {
-        Py_DECREF(message);
+#ifndef Py_GIL_DISABLED /* that build counts references in two fields */
+    Py_ssize_t size = PyBytes_CheckExact(message) ? PyBytes_GET_SIZE(message) : 0;
+    if (Py_REFCNT(message) == 1 && size > 1 && size <= POOLED_SIZE) {
+        if (split_pool.count == POOLED)
+            pool_empty();
+        set_hash(message, (Py_hash_t)split_pool.latest[size]);
+        split_pool.latest[size] = message;
+        split_pool.count++;
         return;
     }
-    if (split_pool.count == POOLED)
-        pool_empty();
-    Py_ssize_t size = PyBytes_GET_SIZE(message);
-    set_hash(message, (Py_hash_t)split_pool.latest[size]);
-    split_pool.latest[size] = message;
-    split_pool.count++;
+#endif
+    Py_DECREF(message);
 }
 
 #endif

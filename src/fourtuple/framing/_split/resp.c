@@ -10,10 +10,9 @@
  */
 #include "framing/_split/split.h"
 
-/* The types, those of RESP2 first; of these, the lines that are values. */
+/* The types, those of RESP2 first. */
 #define TYPES "+-:$*_#,(~>%"
 #define TYPES_OF_TWO 5
-#define SCALARS "+-:_#,("
 /* Deeper values are left to Python. */
 #define DEEPEST 32
 
@@ -25,6 +24,12 @@ typedef struct Unfinished {
     int depth;
     Py_ssize_t left[DEEPEST]; /* for each aggregate that is not whole, outermost first: how many values have not come */
 } Unfinished;
+
+/* Whether a line of this type is a value; otherwise it tells the size of one. */
+static inline bool is_scalar(char kind)
+{
+    return kind != '$' && kind != '*' && kind != '%' && kind != '~' && kind != '>';
+}
 
 /* Read a number of at most 18 digits, without a plus sign and leading zeros. Return whether it is one. */
 static bool read_number(const char *at, const char *end, int64_t *number)
@@ -83,7 +88,7 @@ static Head head_at(const char **at, const char *end)
     SEARCHED(eol - *at);
     Head head = {.kind = **at, .text = *at + 1, .size = eol - *at - 2};
     *at = eol + 1;
-    if (!strchr(SCALARS, head.kind))
+    if (!is_scalar(head.kind))
         read_number(head.text, eol - 1, &head.number);
     if (head.kind == '%')
         head.number *= 2;
@@ -109,7 +114,7 @@ static PyObject *values_at(Splitter *s, const char **at, const char *end, Py_ssi
 static PyObject *value_at(Splitter *s, const char **at, const char *end)
 {
     Head head = head_at(at, end);
-    if (strchr(SCALARS, head.kind))
+    if (is_scalar(head.kind))
         return scalar(s, head.kind, head.text, head.size);
     if (head.number < 0)
         Py_RETURN_NONE;
@@ -238,7 +243,7 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     }
     if (eol - line < 2 || eol[-1] != '\r' || !memchr(TYPES, *line, s->three ? sizeof TYPES - 1 : TYPES_OF_TWO))
         return LEAVE;
-    if (strchr(SCALARS, *line))
+    if (is_scalar(*line))
         return scalar_line(d, now, batch, *line, line + 1, eol - line - 2, end);
     int64_t number;
     if (!read_number(line + 1, eol - 1, &number) || number < -1)
@@ -251,28 +256,23 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
 /* Cut all messages of the window, at most `limit`. */
 Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
 {
-    Unfinished fresh, *now = d->unfinished;
+    Unfinished *now = d->unfinished;
     Step step = ON;
     if (now == NULL) {
-        now = &fresh;
+        now = d->unfinished = PyMem_Malloc(sizeof *now);
+        if (now == NULL) {
+            PyErr_NoMemory();
+            return RAISED;
+        }
         memset(now, 0, offsetof(Unfinished, left));
     }
     while (batch->count < limit && step == ON)
         step = value_step(d, now, batch);
     if (step == RAISED) /* the message is decoded again, from its beginning */
         move_to(d, now, 0, 0);
-    if (now->seen == 0) {
+    if (now->seen == 0) { /* between two messages */
         PyMem_Free(d->unfinished);
         d->unfinished = NULL;
-    }
-    else if (now == &fresh) {
-        d->unfinished = PyMem_Malloc(sizeof fresh);
-        if (d->unfinished == NULL) {
-            d->need = 1;
-            PyErr_NoMemory();
-            return RAISED;
-        }
-        memcpy(d->unfinished, now, offsetof(Unfinished, left) + (size_t)now->depth * sizeof *now->left);
     }
     return step;
 }
