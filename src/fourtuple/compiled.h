@@ -40,6 +40,34 @@
         PyModuleDef_HEAD_INIT, .m_name = #name, .m_doc = doc, .m_methods = methods, .m_slots = module_slots};          \
     PyMODINIT_FUNC PyInit_##name(void) { return PyModuleDef_Init(&module_definition); }
 
+/* --- lists -------------------------------------------------------------------------------------------------------- */
+
+#define FT_MOST_FORESEEN 256 /* the most items for which room is allocated in advance */
+
+/* Append an item; steals it. Up to `coming` more may follow: room for them is allocated once, not for every eight. */
+static inline int ft_append(PyObject *to, PyObject *item, Py_ssize_t coming)
+{
+#ifndef Py_GIL_DISABLED
+    PyListObject *list = (PyListObject *)to;
+    if (PyList_CheckExact(to) && !list->ob_item) {
+        coming = Py_MIN(coming, FT_MOST_FORESEEN - 1);
+        list->ob_item = PyMem_New(PyObject *, coming + 1);
+        if (list->ob_item)
+            list->allocated = coming + 1;
+    }
+    if (PyList_CheckExact(to) && Py_SIZE(list) < list->allocated) {
+        list->ob_item[Py_SIZE(list)] = item;
+        Py_SET_SIZE(list, Py_SIZE(list) + 1);
+        return 0;
+    }
+#else
+    (void)coming; /* another thread may read the list: its fields are its own */
+#endif
+    int status = PyList_Append(to, item);
+    Py_DECREF(item);
+    return status;
+}
+
 /* --- calls of Python ---------------------------------------------------------------------------------------------- */
 
 static inline PyObject *ft_call0(PyObject *object, PyObject *method)

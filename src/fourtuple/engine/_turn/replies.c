@@ -1,32 +1,6 @@
 /* Replies: call a plain handler for the messages of the inbox. */
 #include "engine/_turn/turn.h"
 
-#define MOST_FORESEEN 256 /* the most replies for which room is allocated in advance */
-
-/* Append a reply; steals it. Up to `coming` more may follow: room for them is allocated once, not for every eight. */
-static inline int append_reply(PyObject *pending, PyObject *reply, Py_ssize_t coming)
-{
-#ifndef Py_GIL_DISABLED
-    PyListObject *list = (PyListObject *)pending;
-    if (PyList_CheckExact(pending) && !list->ob_item && coming) {
-        coming = Py_MIN(coming, MOST_FORESEEN - 1);
-        list->ob_item = PyMem_New(PyObject *, coming + 1);
-        if (list->ob_item)
-            list->allocated = coming + 1;
-    }
-    if (PyList_CheckExact(pending) && Py_SIZE(list) < list->allocated) {
-        list->ob_item[Py_SIZE(list)] = reply;
-        Py_SET_SIZE(list, Py_SIZE(list) + 1);
-        return 0;
-    }
-#else
-    (void)coming; /* another thread may read the list: its fields are its own */
-#endif
-    int status = PyList_Append(pending, reply);
-    Py_DECREF(reply);
-    return status;
-}
-
 /* Pull the next reply of a generator, or its end, which is None. */
 static PyObject *pull(Steps *steps)
 {
@@ -102,7 +76,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
         if (PyBytes_Check(answer) && !has_changed(steps, stream)) {
             *room -= PyBytes_GET_SIZE(answer);
             /* Read `pending` again: a handler that sends has the old list encoded and may replace it. */
-            if (append_reply(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
+            if (ft_append(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
                 return -1;
         }
         else if (answer != Py_None) {
@@ -230,7 +204,7 @@ static int take_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
         PyObject *reply = PySequence_Fast_GET_ITEM(replies, i);
         if (reply != Py_None && !PyBytes_CheckExact(reply))
             return PyList_SetSlice(pending, 0, PyList_GET_SIZE(pending), NULL);
-        if (reply != Py_None && append_reply(pending, Py_NewRef(reply), count - i - 1) < 0)
+        if (reply != Py_None && ft_append(pending, Py_NewRef(reply), count - i - 1) < 0)
             return -1;
     }
     return 1;

@@ -69,21 +69,6 @@ static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t l
 
 /* --- octets to messages ------------------------------------------------------------------------------------------- */
 
-/* The messages of a batch as a list; without `keep`, or with an exception, they are dropped: NULL. */
-static PyObject *list_of(Batch *batch, bool keep)
-{
-    PyObject *list = keep ? PyList_New(batch->count) : NULL;
-    for (Py_ssize_t i = 0; i < batch->count; i++) {
-        if (list != NULL)
-            PyList_SET_ITEM(list, i, batch->items[i]);
-        else
-            Py_DECREF(batch->items[i]);
-    }
-    if (batch->items != batch->few)
-        PyMem_Free(batch->items);
-    return list;
-}
-
 PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
 {
     Decoder *d = (Decoder *)decoder;
@@ -95,22 +80,25 @@ PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
     if ((PyBytes_GET_SIZE(data) || d->gathering) && take_in(d, data) < 0)
         return NULL;
     d->base = d->start;
-    Batch batch;
-    batch.items = batch.few;
-    batch.count = 0;
-    batch.room = FEW;
-    Step step = d->whole == NULL ? ON : deliver(&batch, Py_NewRef(d->whole));
+    Batch batch = {PyList_New(0), limit};
+    if (batch.messages == NULL)
+        return NULL;
+    Step step = d->whole == NULL ? ON : deliver(d, &batch, Py_NewRef(d->whole));
     if (step == ON && held(d) >= d->need) {
         if (s->scalars != NULL)
-            step = split_resp(d, &batch, limit);
+            step = split_resp(d, &batch);
         else
-            while (batch.count < limit && (step = s->step(d, &batch)) == ON)
+            while (!is_full(&batch) && (step = s->step(d, &batch)) == ON)
                 ;
     }
-    d->given = step < MORE ? 0 : (unsigned)batch.count;
-    PyObject *list = list_of(&batch, step >= MORE);
+    Py_ssize_t given = PyList_GET_SIZE(batch.messages);
+    if (step >= MORE) {
+        d->given = (unsigned)given;
+        return batch.messages;
+    }
+    Py_DECREF(batch.messages);
     /* Python decodes the messages before it, too: then all are one batch, and take() can give them back. */
-    return step == LEAVE ? refer(d, batch.count > 0, s->nothing, limit) : list;
+    return step == LEAVE ? refer(d, given > 0, s->nothing, limit) : NULL;
 }
 
 /* buffered; with `name` "held", the values of the latest batch count, too. */

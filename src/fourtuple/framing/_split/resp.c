@@ -177,7 +177,7 @@ static Step whole_value(Decoder *d, Unfinished *now, Batch *batch, Py_ssize_t en
         now->charged = 0;
         move_to(d, now, 0, 0);
     }
-    return deliver(batch, message);
+    return deliver(d, batch, message);
 }
 
 /* A line that is a value. `text` is what follows the type, and `end` the end of the line. */
@@ -253,8 +253,8 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
     return *line == '$' ? bulk_string(d, now, batch, number, end) : aggregate(d, now, batch, *line, number, end);
 }
 
-/* Cut all messages of the window, at most `limit`. */
-Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
+/* Cut all messages of the window. */
+Step split_resp(Decoder *d, Batch *batch)
 {
     Unfinished *now = d->unfinished;
     Step step = ON;
@@ -266,7 +266,7 @@ Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit)
         }
         memset(now, 0, offsetof(Unfinished, left));
     }
-    while (batch->count < limit && step == ON)
+    while (!is_full(batch) && step == ON)
         step = value_step(d, now, batch);
     if (step == RAISED) /* the message is decoded again, from its beginning */
         move_to(d, now, 0, 0);

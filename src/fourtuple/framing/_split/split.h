@@ -49,7 +49,12 @@ extern long long split_searched, split_copied;
 #define ENDLESS (PY_SSIZE_T_MAX / 32)
 
 typedef struct Decoder Decoder;
-typedef struct Batch Batch;
+
+/* The messages of one feed, and how many there may be. */
+typedef struct {
+    PyObject *messages;
+    Py_ssize_t limit;
+} Batch;
 
 /* The result of one step of a splitter. */
 typedef enum {
@@ -166,35 +171,18 @@ static inline PyObject *cut_out(Decoder *d, Py_ssize_t from, Py_ssize_t to)
     return again;
 }
 
-/* The messages of one feed. They are collected here so that the list is made with its final size. */
-#define FEW 64
-struct Batch {
-    PyObject **items;
-    Py_ssize_t count, room;
-    PyObject *few[FEW];
-};
-
-/* Append a message. Steals `message`; if it is NULL, an exception is set. */
-static inline Step deliver(Batch *batch, PyObject *message)
+/* Append a message to those of this feed. Steals `message`; if it is NULL, an exception is set. */
+static inline Step deliver(Decoder *d, Batch *batch, PyObject *message)
 {
     if (message == NULL)
         return RAISED;
-    if (batch->count == batch->room) {
-        PyObject **more = batch->items == batch->few ? NULL : batch->items;
-        more = PyMem_Realloc(more, (size_t)batch->room * 2 * sizeof(*more));
-        if (more == NULL) {
-            Py_DECREF(message);
-            PyErr_NoMemory();
-            return RAISED;
-        }
-        if (batch->items == batch->few)
-            memcpy(more, batch->few, sizeof(batch->few));
-        batch->items = more;
-        batch->room *= 2;
-    }
-    batch->items[batch->count++] = message;
-    return ON;
+    Py_ssize_t coming = 0;
+    if (PyList_GET_SIZE(batch->messages) == 0 && held(d) && d->start > d->base)
+        coming = Py_MIN(held(d) / (d->start - d->base), batch->limit - 1); /* if all have the size of this one */
+    return ft_append(batch->messages, message, coming) < 0 ? RAISED : ON;
 }
+
+static inline bool is_full(Batch *batch) { return PyList_GET_SIZE(batch->messages) >= batch->limit; }
 
 static inline Step more(Decoder *d, Py_ssize_t need)
 {
@@ -213,7 +201,7 @@ const char *split_find(Splitter *s, const char *from, const char *end);
 
 /* --- resp.c ------------------------------------------------------------------------------------------------------- */
 
-Step split_resp(Decoder *d, Batch *batch, Py_ssize_t limit);
+Step split_resp(Decoder *d, Batch *batch);
 /* Where the decoder stands in a message: the arguments of RespDecoder._resume(). */
 PyObject *split_position(Decoder *d);
 

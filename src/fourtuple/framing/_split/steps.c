@@ -11,7 +11,7 @@ Step split_fixed(Decoder *d, Batch *batch)
     if (held(d) < size)
         return more(d, size);
     d->start = start + size;
-    return deliver(batch, cut_out(d, start, start + size));
+    return deliver(d, batch, cut_out(d, start, start + size));
 }
 
 /* --- a length of 1 to 8 octets ------------------------------------------------------------------------------------ */
@@ -43,7 +43,7 @@ Step split_length(Decoder *d, Batch *batch)
         return more(d, size);
     d->start = start + size;
     d->need = s->header;
-    return deliver(batch, cut_out(d, start + s->skip, start + size));
+    return deliver(d, batch, cut_out(d, start + s->skip, start + size));
 }
 
 /* --- a length in decimal digits ----------------------------------------------------------------------------------- */
@@ -69,7 +69,7 @@ Step split_decimal(Decoder *d, Batch *batch)
         return LEAVE;
     d->start += whole;
     d->need = 1;
-    return deliver(batch, cut_out(d, from, from + size));
+    return deliver(d, batch, cut_out(d, from, from + size));
 }
 
 /* --- a delimiter -------------------------------------------------------------------------------------------------- */
@@ -116,7 +116,7 @@ Step split_delimited(Decoder *d, Batch *batch)
         return more(d, Py_MAX(0, size - length + 1) + 1);
     d->start = start + (at - octets) + length;
     d->need = 1;
-    return deliver(batch, cut_out(d, start, s->keep ? d->start : start + size));
+    return deliver(d, batch, cut_out(d, start, s->keep ? d->start : start + size));
 }
 
 /* --- both methods of RFC 6587, distinguished at each message by its first octet ----------------------------------- */
