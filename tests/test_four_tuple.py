@@ -55,3 +55,22 @@ def test_a_packed_name_has_the_texts_that_sockets_have(text: str) -> None:
 @pytest.mark.parametrize("name", [FourTuple("fe80::1%\x1b[2J", 1, "fe80::2%\r\n", 2), UnixName("/run/\x1b[2J\n", 1, 2)])
 def test_a_name_holds_nothing_that_a_terminal_obeys(name: FourTuple | UnixName) -> None:
     assert str(name).isprintable()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        FourTuple("127.0.0.1", 9999, "192.0.2.7", 40000),
+        FourTuple("2001:db8::1", 80, "::1", 65535),
+        FourTuple("::", 0, "2001:db8:0:1::", 1),
+    ],
+)
+def test_a_name_is_packed_and_unpacked_again(name: FourTuple) -> None:
+    packed = name.packed()
+    assert packed is not None
+    assert FourTuple.unpacked(packed) == name
+
+
+def test_a_name_with_a_scope_is_not_packed() -> None:
+    assert FourTuple("fe80::1%eth0", 80, "fe80::2%eth0", 40000).packed() is None
+    assert FourTuple("127.0.0.1", 80, "::1", 40000).packed() is None

@@ -37,6 +37,14 @@ class FourTuple(NamedTuple):
         local, remote = octets[:half], octets[half:]
         return cls(_ip(local[:-2]), _number(local[-2:]), _ip(remote[:-2]), _number(remote[-2:]))
 
+    def packed(self) -> bytes | None:
+        """Return the octets of which :meth:`unpacked` makes this name; None if an address has a scope."""
+        ips = (self.local_ip, self.remote_ip)
+        if any("%" in ip for ip in ips) or len({":" in ip for ip in ips}) > 1:
+            return None
+        local, remote = (socket.inet_pton(socket.AF_INET6 if ":" in ip else socket.AF_INET, ip) for ip in ips)
+        return local + self.local_port.to_bytes(2, "big") + remote + self.remote_port.to_bytes(2, "big")
+
     @property
     def local(self) -> Address:
         """The address of this end."""

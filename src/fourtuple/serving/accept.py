@@ -129,6 +129,8 @@ class Acceptor:
                 self.registry.accepted += 1
                 self._server.observer(events.Accepted(channel.id, channel.name))
             runner.start()
+            if self.template is not None:  # only the C serves a connection without its name
+                channel.stream.pack_name()
         except BaseException as error:
             channel.on_failure(error)
             raise

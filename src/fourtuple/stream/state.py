@@ -222,6 +222,12 @@ class State(StreamFields):
             name = self._name = FourTuple.unpacked(name)
         return name
 
+    def pack_name(self) -> None:
+        """Keep the name packed until it is read again: a connection that waits then takes less memory."""
+        name = self._name
+        if isinstance(name, FourTuple):
+            self._name = name.packed() or name
+
     @property
     def held_back(self) -> bool:
         """Whether octets that were read wait for the throttle. Until it permits, nothing is delivered or read.
