@@ -120,6 +120,7 @@ class Secure(Speaker):
 )
 @given(script=scripts, small=st.booleans(), version=st.sampled_from(sorted(VERSIONS)))
 @example(script=[([b"echo"] * 3, [], end, 0) for end in ENDS], small=False, version="1.3")
+@example(script=[([b"cha", b"rai", b"not"], [], "finish", 1)], small=True, version="1.2")
 @example(script=[([b"echo"] * 9, [7, 30], "close_notify", lag) for lag in (0, 1, 30, 100)], small=True, version="1.2")
 def test_c_and_python_are_indistinguishable(
     run_async: RunAsync, readiness: str, kind: str, framing: str, version: str, script: list[Any], small: bool

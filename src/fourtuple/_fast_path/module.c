@@ -66,5 +66,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 39, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 40, "The usual turn of a connection, and the splitters, in C.",
           !split_start(module) && !turn_start(module) && !TemplateFields_add_to(module))

@@ -81,15 +81,23 @@ class RepliesOfBatch(Runner):
                 room = stream.limits.high_water - stream.outbox_size
         return True
 
-    def carry_on(self) -> None:
-        """Continue in Python after the turn in C left the fast path. Its replies are encoded first."""
+    def carry_on(self, full: bool = False) -> None:
+        """Continue in Python after the turn in C left the fast path. Its replies are encoded first.
+
+        Behind a full batch, the next one is served in the next turn, as in :meth:`work`.
+        """
         try:
             self._commit()
         except BaseException as error:
             self._failed(error)
+        stream = self.stream
         self.channel.flush()
-        if self.stream.crowded:
+        if stream.crowded:
             self.channel.expect_relief()
+        elif full and not stream.inbox and not stream.closing:
+            self.revisit()
+            self.channel.settle()
+            return
         self.channel.on_ready(0)
 
     def _commit(self) -> None:
@@ -201,6 +209,10 @@ class InlineGenerators(RepliesOfBatch):
             return
         if more:
             self.revisit()
+
+    def carry_on(self, full: bool = False) -> None:
+        """As the base does, but the share alone ends the work of a turn, and not a full batch."""
+        super().carry_on()
 
     def _pull_all(self, stream: Stream, share: Share) -> bool:
         """Pull replies; they wait in ``stream.pending``. Return whether the share is spent before the messages are."""

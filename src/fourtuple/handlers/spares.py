@@ -14,7 +14,7 @@ So a task that only waits, parked, is entered as the current task for the first 
 
 A task that a handler has kept (see :mod:`fourtuple.handlers.keeping`) runs no other handler: it ends with this one.
 
-Each message has its own context. Few handlers change a context variable, and as long as none has, nobody can tell
+Each message has its own context. Few handlers change a context variable, and as long as none has, no code can tell
 whether two messages of a batch have two contexts or one. So those behind the first run in the context of their task,
 until a handler has changed it; from then on, each gets a copy.
 """

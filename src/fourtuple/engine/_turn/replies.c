@@ -259,8 +259,10 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
     /* The handler may have changed anything, including its own connection. */
     else if (!left && !Py_SIZE(IN(stream)->inbox) && is_served(channel, stream) && !holds_more(stream))
         status = end_batch(stream, runner, decoder, full || over, to_send);
-    else /* Python goes on. After a full batch, octets may be left uncut. */
-        status = full && turn_note_uncut(stream) < 0 ? -1 : ft_done(ft_call0(runner, str.carry_on));
+    else /* Python goes on. After a full batch, octets may be left uncut, and the next batch has its turn later. */
+        status = full && turn_note_uncut(stream) < 0
+                     ? -1
+                     : ft_done(ft_call1(runner, str.carry_on, full ? Py_True : Py_False));
     Py_DECREF(decoder);
     return status;
 }
