@@ -147,6 +147,7 @@ def test_what_cannot_work_is_refused(text: str) -> None:
             "'byteorder=native' is not an option of u16le; there are offset=..., ",
         ),
         ("line:max_message=3", "; an option follows a comma, as in line,max_message=3"),
+        ("line:max_mesage=3", "; did you mean line,max_message?"),
         ("length:byteorder=big", "; an option follows a comma, as in length,byteorder=big"),
         ("json-lines,max=3", "cannot read framing 'json-lines,max=3': 'max=3' is not an option of line"),
         ("u16,widht=3", "'widht=3' is not an option of u16; there are byteorder=..., offset=..., adjustment=..., "),

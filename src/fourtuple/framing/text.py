@@ -25,7 +25,7 @@ from typing import Any
 from fourtuple.errors import FourTupleError, FramingTextError, OptionError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.notation import split_unescaped, unescape, unnest
-from fourtuple.options import among, parse_size
+from fourtuple.options import among, nearest, parse_size
 from fourtuple.typevars import In, Out
 
 #: The module of each word's framing, which is imported when a text names the framing.
@@ -200,9 +200,11 @@ def _explained(text: str = "", hint: str = "") -> Iterator[None]:
 def _misplaced(word: str, argument: str, fields: Collection[str], expected: str | None) -> str:
     """A hint for an option that was written behind the colon: ``line:max_message=64k``. It may be a valid argument."""
     name, equals, _ = argument.partition("=")
-    if not equals or name not in fields or name == expected:
+    if not equals or name == expected:
         return ""
-    return f"; an option follows a comma, as in {word},{argument}"
+    if name in fields:
+        return f"; an option follows a comma, as in {word},{argument}"
+    return nearest(name, [each for each in fields if each != expected], prefix=f"{word},")
 
 
 def _unknown(word: str) -> str:
