@@ -14,11 +14,15 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-_FAST_PATH = ("fourtuple._fast_path", 40)
+_FAST_PATH: tuple[str, int] = ("fourtuple._fast_path", 40)
 #: The C modules, by what they do, and their stamps: the numbers of the interfaces between C and Python. A build with
 #: another number is stale (an editable installation whose C was not built again) and is not used: its assumptions about
 #: our objects may be wrong.
-PIECES = {"splitting": _FAST_PATH, "turn": _FAST_PATH, "signals": ("fourtuple.signals._signals", 4)}
+PIECES: dict[str, tuple[str, int]] = {
+    "splitting": _FAST_PATH,
+    "turn": _FAST_PATH,
+    "signals": ("fourtuple.signals._signals", 4),
+}
 CHOICES = ("auto", "require", "off")
 #: Whether the interpreter's lock is off. Looked at once, so that all modules are treated alike: an import of another
 #: package may switch the lock on later.

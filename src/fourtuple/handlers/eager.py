@@ -20,7 +20,6 @@ from fourtuple.handlers.awaited import AwaitedReplies, OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.keeping import Keeping, current_task
-from fourtuple.handlers.own_generators import own_generators
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
 from fourtuple.service import ReplyHandler, ReplyKind, Service
@@ -52,7 +51,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         """Return a function whose call runs no code: it makes the coroutine of a message."""
         function: Callable[..., Coroutine[Any, Any, Any]] = handler.function
         if handler.kind is ReplyKind.ASYNC_GENERATOR:
-            self.host.spares.generators = own_generators()
+            self.host.spares.expect_generators()
             return self._all_replies
         if not isinstance(function, FunctionType | MethodType) or not function.__code__.co_flags & inspect.CO_COROUTINE:
             return self._awaited  # a call of it may run code, and may return any awaitable

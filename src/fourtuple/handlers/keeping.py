@@ -34,7 +34,7 @@ class Keeping:
         for name in _PERSONAL:
             setattr(task, name, self._counted(getattr(task, name)))
         #: The number of references without those of a handler.
-        self.own = 0
+        self.own: int = 0
 
     def begin(self) -> int:
         """Note how many references there are without those of a handler. Returns what was noted before."""

@@ -31,7 +31,7 @@ from typing import Any, TypeAlias, TypeVar
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import SparesFields
 from fourtuple.handlers.keeping import Keeping
-from fourtuple.handlers.own_generators import OwnGenerators
+from fourtuple.handlers.own_generators import OwnGenerators, own_generators
 
 T = TypeVar("T")
 
@@ -165,11 +165,15 @@ class Spares(SparesFields):
         self._parked: list[Spare] = []
         self._starting: Spare | None = None
         self._closed = False
-        #: The hook of async generators. A runner of such a handler puts it in.
-        self.generators = OwnGenerators(None)
+        #: The hook of async generators: installed where a handler is one.
+        self.generators: OwnGenerators = OwnGenerators(None)
         self._variables = dict(context)
         #: Whether messages may run in the context of their task: no handler has changed one yet.
         self.sharing: bool = True
+
+    def expect_generators(self) -> None:
+        """The handler is an async generator: its generators are ours, and not the loop's."""
+        self.generators = own_generators()
 
     def look_at_context(self) -> None:
         """Note whether a handler has changed the current context, which was a copy of :attr:`context`."""
