@@ -321,9 +321,7 @@ class Channel(Watching):
         if self._socket is None or self.detached:
             return
         self.flush()
-        stream = self.stream
-        if stream.path is _SPECIAL or self._crowded or stream.outbox_size or self.mask != IN:
-            self._after_write()
+        self._after_write()
 
     # -- the engine's other calls -------------------------------------------------------------------------
 

@@ -192,12 +192,12 @@ class EagerReplies(RepliesOfBatch, OneByOne):
             await self._each(keeping)
         finally:
             self._exit(current_task())
-            keeping.own = own
+            keeping.go_back(own)
 
     async def _each(self, keeping: Keeping) -> None:
         """As the base does, in one coroutine for all messages."""
         stream, share, function, spares = self.stream, self.channel.engine.share, self._function, self.host.spares
-        while not (keeping.kept or stream.closing or self._lost) and (stream.inbox or stream.replenish()):
+        while not keeping.kept and self._has_next():
             if share.over:
                 await self.connection._behind_others()
                 continue

@@ -26,7 +26,7 @@ def current_task() -> asyncio.Task[Any]:
 class Keeping:
     """Counts the references to a task: call :meth:`begin` in the task itself, before a handler runs."""
 
-    __slots__ = ("_kept", "_task", "own")
+    __slots__ = ("_kept", "_own", "_task")
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
@@ -34,12 +34,16 @@ class Keeping:
         for name in _PERSONAL:
             setattr(task, name, self._counted(getattr(task, name)))
         #: The number of references without those of a handler.
-        self.own: int = 0
+        self._own: int = 0
 
     def begin(self) -> int:
         """Note how many references there are without those of a handler. Returns what was noted before."""
-        before, self.own = self.own, sys.getrefcount(self._task)
+        before, self._own = self._own, sys.getrefcount(self._task)
         return before
+
+    def go_back(self, own: int) -> None:
+        """Note again what :meth:`begin` returned: what it counted is gone."""
+        self._own = own
 
     def _counted(self, method: Callable[..., object]) -> Callable[..., object]:
         """Return this method of the task; a call of it counts as a reference that the handler has kept."""
@@ -53,7 +57,7 @@ class Keeping:
     @property
     def kept(self) -> bool:
         """Whether a handler has kept the task, or has cancelled it."""
-        return self._task.cancelling() > 0 or sys.getrefcount(self._task) > self.own
+        return self._task.cancelling() > 0 or sys.getrefcount(self._task) > self._own
 
     def end(self) -> None:
         """Let go of the task, which ends."""
