@@ -226,7 +226,7 @@ def test_the_state_tells_how_long_it_waits(clients: Clients, peer: Peer) -> None
     peer.stop()
     client = clients(peer, retries=Retries(delay=20.0, jitter=0.0, max_delay=20.0))
     failed_before(lambda: client.request(b"soon", timeout=0.05))
-    assert client.state.startswith("waiting(1")
+    until(lambda: client.state.startswith("waiting(1"))  # at first, 20.0 s are left
     assert f"waiting({client.state[8:10]}" in repr(client)
     assert not client.health.ok
     assert isinstance(client.health.error, ConnectRefused)
