@@ -32,7 +32,7 @@ LANGUAGES = {
 #: Where the README's absolute links lead.
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Source"] + "/blob/main/"
 #: A link, in place or by its definition; not those to other sites.
-LINK = re.compile(r"(?:(?<=\]\()|(?<=\]: ))(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\)|\s|$)")
+LINK = re.compile(r"(?:(?<=\]\()|(?<=\]: ))(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?(?=\)|$)", re.MULTILINE)
 COMMENT = re.compile(r"^<!--(?!\s*site:).*?-->\n(?:\n(?=\n))?", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^(```.*?^```$)", re.MULTILINE | re.DOTALL)
 
