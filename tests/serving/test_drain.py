@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -161,6 +162,7 @@ def test_one_that_never_idles_gets_the_end_of_file_behind_its_last_reply(
 
     async def main() -> None:
         clock = FakeClock()
+        clock.now = time.monotonic() - 3600  # a thread's connection has a clock of its own, which is ahead of this one
         deadlines = PATIENT.replace(drain_timeout=8.0, drain_idle_timeout=1.0, linger_timeout=2.0)
         async with serving(service, readiness, clock=clock, deadlines=deadlines) as (server, seen):
             with await Peer.connect(server) as peer:
