@@ -127,6 +127,7 @@ class Channel(Watching):
             self._consume()
             return
         try:
+            # A larger reply goes through the outbox, which sends it in parts over several turns.
             taken = sock.send(octets) if len(octets) <= _MOST_SENT else 0
         except (BlockingIOError, InterruptedError):
             taken = 0
@@ -178,6 +179,8 @@ class Channel(Watching):
 
     def _own_octets(self, sock: Socket, layer: Layer) -> bytes | None:
         """Read what is for the layer, and nothing after it; None if nothing is. Empty for the end of file."""
+        # A program that gets the socket afterwards reads it by itself: what follows the layer's octets must stay in the
+        # kernel.
         seen: bytes = sock.recv(self.stream.read_size, MSG_PEEK)
         size = layer.own(seen) if seen else 0
         return sock.recv(size) if size else None if seen else seen
@@ -279,6 +282,7 @@ class Channel(Watching):
         except OSError as error:
             self._write_failed(error)
             return
+        # FIN has left, behind all octets: linger_timeout begins.
         self.stream.fin_sent(self.engine.time())
         self.due = -math.inf
         if self.stream.write_error is not None:  # a layer failed, and its alert is sent

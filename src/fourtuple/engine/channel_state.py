@@ -104,6 +104,7 @@ class ChannelState(_Base):
     def keep_to(self, deadlines: Deadlines) -> None:
         """Apply these deadlines from now on."""
         self.deadlines = deadlines
+        # Now and not at the next look: a new deadline may be shorter than the one that was waited for.
         self.due = -math.inf
 
     def __repr__(self) -> str:

@@ -47,6 +47,8 @@ class EagerFuture(EagerFutureFields):
             return
         callback = self._take_callback()
         try:
+            # Another task is running: asyncio allows one at a time in a loop (_enter_task in asyncio/tasks.py raises
+            # for a second).
             self._loop.call_soon(callback, self, context=self._context)
         except BaseException:
             self._callback = callback  # the task still waits, for another wake-up

@@ -71,6 +71,8 @@ class Ending(ChannelState):
         sock = self.socket
         assert sock is not None
         try:
+            # ENOTCONN (shutdown(2)): the connection was reset meanwhile. The reset itself has woken whoever waits on
+            # the socket.
             sock.shutdown(how)
         except OSError:
             return
@@ -102,6 +104,8 @@ class Ending(ChannelState):
             return
         self.due = -math.inf
         self.engine.readiness.watch(self, 0)
+        # On the list first, then forgotten: if there is no memory for the list's entry, the sweep finds the socket here
+        # again.
         self.engine.close_later(sock)
         self._socket = None
         if self._gap_timer is not None:
@@ -113,6 +117,7 @@ class Ending(ChannelState):
         self.stream.because(Reason.CLOSED)
         if self.on_end is not None:
             self.on_end(self)
+            # Only after the call: if it raises, the sweep calls it again.
             self.on_end = None
         self.leave()
 
@@ -136,6 +141,8 @@ class Ending(ChannelState):
     def disown(self) -> None:
         """In a forked child: drop the connection without calling anyone. It belongs to the parent."""
         sock, self._socket = self._socket, None
+        # Nothing but close(2) from here on: FIN or RST would end the connection for the parent, which shares it
+        # (fork(2)).
         self.fd, self.mask = -1, 0
         self.stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
         if isinstance(sock, int):

@@ -117,6 +117,7 @@ class Engine(Turns):
             quiet = self.readiness.look()
             if quiet:
                 self._serve(quiet, self._remainder)
+            # Scheduling a turn may have failed for lack of memory; nothing else would continue its work.
             elif self._has_left_over and not self._scheduled and not self.in_turn:
                 self._scheduled_turn()
             self._look_at_deadlines()
@@ -131,6 +132,7 @@ class Engine(Turns):
 
     def _look_at_deadlines(self) -> None:
         self.now = now = self.clock()
+        # A list first: on_due() ends channels, and so changes the dict.
         for channel in [channel for channel in self._channels if channel.due <= now]:
             try:
                 channel.on_due(now)
@@ -146,8 +148,10 @@ class Engine(Turns):
         for channel in list(self._channels):
             self.guard(channel, channel.abort)
         try:
+            # A turn without events: its end closes the sockets that the aborts have put on the list.
             self._serve([])
         finally:
+            # Only now: a closed engine runs a turn of its own for each socket that it has to close (close_later).
             self.closed = True
             if self._sweeper is not None:
                 self._sweeper.cancel()

@@ -52,7 +52,10 @@ def look(channel: Expiring, now: float) -> None:
         return
     _, which, seconds = found
     if channel.consumer is not None and channel.consumer.busy and channel.stream.excused(which, now):
+        # ``due`` stays in the past, so that every sweep looks again until the handler has ended.
         return
+    # A deadline is reported once. The end sets ``due`` again for its own steps; a thread that has the socket is woken
+    # instead.
     channel.due = math.inf
     if which == "linger_timeout":
         _end_lingering(channel)
@@ -68,6 +71,8 @@ def miss(channel: Expiring, error: DeadlinePassed) -> None:
     if channel.consumer is not None:
         channel.consumer.deadline(error)
     if error.which == "write_timeout":
+        # RST and not FIN: FIN would wait behind the octets that the peer does not read (zero window, RFC 9293,
+        # 3.8.6.1).
         channel.abort(Reason.DEADLINE)
     elif channel.detached:
         channel.stream.broken(error, Reason.DEADLINE, borrowed=True)

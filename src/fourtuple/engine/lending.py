@@ -19,6 +19,7 @@ class Lending(Ending):
         """Give the socket to a thread or a program: unregistered and blocking. The deadlines stay in force."""
         sock = self.socket
         assert sock is not None
+        # Unregistered before O_NONBLOCK is cleared: a blocking read would stop the loop and all its connections.
         self.engine.readiness.watch(self, 0)
         self.detached = True
         sock.setblocking(True)
@@ -51,5 +52,7 @@ class Lending(Ending):
         self.stream.taken_back()
         self.close(reason)
         if at_once:
+            # close(2) sends no FIN while a child of the program still has a descriptor of this socket; shutdown(2) does
+            # (shutdown(2) concerns the connection, close(2) only the descriptor).
             self._shut()
             self._end()

@@ -27,6 +27,8 @@ from fourtuple.forking import holds
 from fourtuple.net.backlog import AcceptQueue, drops
 from fourtuple.net.passive import accept_queue_of, inode_of, remove_file, waiting_at
 
+# accept(2), "Error handling": Linux reports errors that are already pending on the new connection as errors of
+# accept(2), and asks programs to treat them like EAGAIN.
 TRY_AGAIN = frozenset(
     {
         errno.ECONNABORTED,
@@ -44,6 +46,8 @@ TRY_AGAIN = frozenset(
         errno.ECONNRESET,
     }
 )
+# The queue stays as it is, so a level-triggered epoll set reports the listener again at once: without a pause, the loop
+# would spin.
 BACK_OFF = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 #: The reason for which accept pauses if the program or an operator has paused it, as views show it.
@@ -202,6 +206,7 @@ class Listener:
         self._back_off = _FIRST_BACK_OFF
         try:
             # The socket is always closed in the end: by on_accept if it raises, else by its new owner.
+            # On Linux an accepted socket does not inherit O_NONBLOCK (accept(2)); on other systems it may.
             sock.setblocking(False)
             self._engine.guard(self, self._on_accept, sock, peer)
         except BaseException:
@@ -235,6 +240,7 @@ class Listener:
         """Pause until there are descriptors or memory. The timer is set first, so that no pause is without an end."""
         if self._retry is not None:
             self._retry.cancel()
+        # Doubled each time, up to a second: a short lack costs little delay, and a long one little work.
         self._retry = self._engine.loop.call_later(self._back_off, self._try_again)
         self._back_off = min(_LONGEST_BACK_OFF, self._back_off * 2)
         self.pause("resources")
@@ -300,8 +306,10 @@ class Listener:
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
+        # Guarded, because the socket has to be closed even if it cannot be unregistered.
         self._engine.guard(self, self._engine.readiness.watch, self, 0)
         self._engine.close_later(sock)
+        # A Unix socket's file outlives its socket (unix(7)), and the next bind(2) would fail with EADDRINUSE.
         remove_file(self.name, self._inode)
 
     def _disown(self) -> None:
@@ -336,6 +344,7 @@ def _accepted(sock: socket.socket) -> tuple[socket.socket, object]:
     """As :meth:`socket.socket.accept`, which leaks the descriptor if there is no memory for the socket object."""
     if type(sock) is not socket.socket:
         return sock.accept()
+    # socket.accept() is Python code around socket._accept(): between the two, the descriptor has no owner.
     # CPython's _accept() also leaks the descriptor if there is no memory for its result. Therefore as much memory is
     # allocated and freed before: if that fails, the connection stays in the kernel's queue.
     result = (_LARGE + 1, ("x" * _HOST[0], _LARGE + 2), ("x" * _HOST[1], _LARGE + 3, _LARGE + 4, _LARGE + 5))

@@ -39,6 +39,9 @@ class Mailbox:
                 )
             if not self._woken:
                 try:
+                    # A wake-up is a system call (asyncio writes to its self-pipe), so one is for all that wait. Flag
+                    # and call are changed together under the lock: no call is left behind by an _empty() that has just
+                    # found nothing.
                     self._loop.call_soon_threadsafe(self._empty)
                 except RuntimeError as error:
                     raise ConnectionEnded(f"{whom}: its loop is closed") from error
@@ -52,5 +55,7 @@ class Mailbox:
                     self._woken = False
                     return
                 call = self._calls.popleft()
+            # Outside of the lock: the call may post, and the lock is not reentrant.
             call()
+        # ``_woken`` stays set: this call is the wake-up of all that wait.
         self._loop.call_soon(self._empty)

@@ -126,8 +126,11 @@ class Nested:
             self._epoll.modify(fd, mask)
             watcher.mask = mask
         else:
+            # The entry first: without memory for it, nothing is registered that has no watcher.
             self.watchers[fd] = watcher
             try:
+                # Level-triggered, without EPOLLET (epoll(7)): what a turn does not finish is reported again by the next
+                # poll. An edge would be reported once, and each read would have to go on until EAGAIN.
                 self._epoll.register(fd, mask)
             except BaseException:
                 del self.watchers[fd]
@@ -218,6 +221,7 @@ class Portable:
             loop.remove_writer(fd)
         if mask & ~(IN | OUT):
             self._quiet[fd] = watcher
+            # LOSS needs no bit: poll(2) always reports ERR and HUP.
             self._poll.register(fd, mask & RDHUP)
         elif fd in self._quiet:
             with suppress(KeyError):
@@ -250,6 +254,7 @@ class Portable:
 
 def _add_reader(loop: asyncio.AbstractEventLoop, fd: int, callback: Callable[..., None], *args: object) -> None:
     try:
+        # AbstractEventLoop, and Windows' ProactorEventLoop with it, raises NotImplementedError.
         loop.add_reader(fd, callback, *args)
     except NotImplementedError as error:
         raise UnsupportedLoop(

@@ -15,6 +15,7 @@ def shared_engine() -> Engine:
     loop = asyncio.get_running_loop()
     engine, users = _by_loop.get(loop, (None, 0))
     if engine is None or engine.closed or engine.inert:
+        # ``inert``: this process is a child made by fork(2), and the engine belongs to its parent.
         engine, users = Engine(loop), 0
     _by_loop[loop] = (engine, users + 1)
     return engine

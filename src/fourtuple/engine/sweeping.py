@@ -62,6 +62,7 @@ class Sweeping(EngineFields):
 
     def _keep_sweeping(self) -> None:
         if (self._channels or self.unwell) and not (self.closed or self.inert):
+            # Without channels there is no timer: an idle engine never wakes its process.
             self._sweeper = self.loop.call_later(self._sweep_seconds, self._sweep_again)
 
     def _sweep_again(self) -> None:

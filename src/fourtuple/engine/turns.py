@@ -181,6 +181,8 @@ class Turns(Sweeping):
             served += 1
             if events:
                 if not watcher.mask:
+                    # An event from before the watcher was unregistered, in this turn or since the last: its socket may
+                    # be closed.
                     continue
             elif watcher in self._revisits:
                 continue  # it had its share in this turn, and has asked for the next turn

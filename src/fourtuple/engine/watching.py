@@ -34,9 +34,12 @@ class Watching(Lending):
             stream.resumed(self.engine.now)
             if stream.gap_at is not None:
                 self._await_gap(stream.gap_at)
+        # Not wanted now, but registered already: it stays so until an event shows that the peer goes on (see _unwatch).
+        # Most pauses end before, and cost no system call.
         elif stream.reading is Half.OPEN:
             mask |= self.mask & IN
         if not mask & IN:
+            # Nothing is read, so a reset would stay unseen: ERR or RDHUP reports it.
             mask |= self._unread
         if mask != self.mask:
             if mask & IN and not self.mask & IN:
@@ -99,6 +102,7 @@ class Watching(Lending):
         """The events to watch for while nothing is read."""
         stream = self.stream
         if stream.writing is Half.BROKEN:
+            # While the socket is registered, the kernel reports ERR or HUP in every turn.
             return 0  # the loss is already known
         return RDHUP or LOSS if stream.reading is _OPEN and not stream.finishing and stream.layer is None else LOSS
 

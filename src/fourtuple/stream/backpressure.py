@@ -45,6 +45,8 @@ class Backpressure(HalfClose):
         if self.outbox_size >= self.limits.high_water and not self.duplex:
             return False
         raw = self._raw
+        # For receive_until() and its relatives: read what the receive needs, or one read ahead. The rest stays in the
+        # kernel.
         return raw is None or not raw.octets or len(raw.octets) < max(raw.need, self.limits.read_size)
 
     @property

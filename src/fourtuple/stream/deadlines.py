@@ -23,11 +23,14 @@ def next_deadline(stream: State, deadlines: Deadlines) -> tuple[float, str, floa
         else:
             add(layer.since, getattr(deadlines, layer.deadline), layer.deadline)
     elif stream.closing or stream.reading is not Half.OPEN:
+        # Counted from our FIN, not from close(): until then, write_timeout bounds the time.
         add(stream.fin_at if stream.closing else None, deadlines.linger_timeout, "linger_timeout")
+    # While this side does not read, or has messages to handle, the peer's silence is not its fault.
     elif stream._paused_at is None and not stream.inbox:
         if not stream.messages_in and stream.deferred_first:
             add(stream.opened, deadlines.first_message_timeout, "first_message_timeout")
         add(stream.message_since, deadlines.message_timeout, "message_timeout")
+        # While octets wait for the peer to read, write_timeout judges it, by its progress.
         if stream.outbox_size == 0:
             add(stream.last_activity, deadlines.idle_timeout, "idle_timeout")
     return min(found, default=None)

@@ -62,6 +62,7 @@ class Inbound(Backpressure):
         self.octets_in += len(data)
         self.last_activity = now
         decoder = self.decoder
+        # All messages of such a framing have this size, so the decoder would return the same octets.
         if take and len(data) == decoder.whole and self.message_since is None:  # on this path: nothing is held
             self.messages_in += 1
             return data
@@ -112,6 +113,7 @@ class Inbound(Backpressure):
         if throttle is not None:
             throttle.delivered(len(inbox))
             self.held_back = False
+        # Only new octets move the gap. Decoding held octets once more is no activity of the peer.
         if self._gap is not None and (data or self.gap_at is None):
             self.gap_at = now + self._gap if decoder.buffered else None
         if inbox and self._rare is not None:
@@ -209,6 +211,7 @@ class Inbound(Backpressure):
         if self._requests:
             if self.inbox:
                 self._answer(stamp)
+            # All octets before the end of file are decoded now, and no reply is among them.
             if not self.inbox and self.reading is not _OPEN:
                 self._fail_requests(self.unanswered(self.read_error or self._end_of_file()))
         return bool(self.inbox)
@@ -222,6 +225,8 @@ class Inbound(Backpressure):
         decoder = self.decoder
         decoder.settle()
         error = self.read_error
+        # After a message error it is unknown where the next message begins. A lost connection, in contrast, leaves the
+        # held octets valid.
         if error is not None and (isinstance(error, MessageError) or error is self.unannounced):
             return False
         throttle = self.throttle
@@ -270,6 +275,7 @@ class Inbound(Backpressure):
             self._truncated(unannounced)  # only the end of file completes this message, and it cannot be trusted
             return
         self.inbox = messages
+        # After messages, finish() is called once more: an error at the end comes after them, and never instead.
         self._finished = not self.inbox
         self.messages_in += len(self.inbox)
         if throttle is not None:

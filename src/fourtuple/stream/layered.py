@@ -92,6 +92,9 @@ class Layered(Octets, Outbound):
 
     def _through(self, data: bytes, now: float) -> bytes:
         """Pass octets of the wire through the layers; return the plain octets."""
+        # One read may hold the end of a PROXY header, a ClientHello after it and more: each layer passes on what is not
+        # its own. After close() nothing is decrypted any more, but a handshake is still completed: what was sent before
+        # needs it.
         while data and self.layer is not None and not (self.closing and self.layer.established):
             layer, was_ready = self.layer, self.layer.established
             data = layer.received(data, now)
@@ -186,6 +189,7 @@ class Layered(Octets, Outbound):
         self.discarded += len(self.go_raw().octets)
         self._raw = None  # octets are decoded again, and none are left
         self.skipped_before += self.decoder.skipped
+        # A fresh decoder: the old one may hold the beginning of a message that was sent in plain text.
         self.decoder = decoder_of(self.framing)
         if self.tap is not None and self.outbox_size:
             self.tap(self, False, b"".join(self.outbox)[self._head :])

@@ -66,6 +66,7 @@ class Outbound(Backpressure):
                 self.outbox.append(octets)
             else:
                 self.outbox = [octets]
+            # What write() does, without its calls: most messages go this way.
             self.outbox_size = waiting + size
         else:
             self.write(octets)
@@ -160,6 +161,8 @@ class Outbound(Backpressure):
         if self.writing is not Half.OPEN:
             raise self._why_not_writing()
         size = len(octets)
+        # Compared before the message is added: a message larger than the limit can be sent, to an outbox that is not
+        # full.
         if self.outbox_size >= self.limits.max_outbox:
             raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
         if self.layer is not None:
@@ -210,6 +213,8 @@ class Outbound(Backpressure):
                 return b""
             if not self._head:
                 self._join()
+        # A view of the rest: a slice of the bytes would copy the rest after each partial write, which is quadratic for
+        # a large message and a slow peer.
         return memoryview(outbox[0])[self._head :] if self._head else outbox[0]
 
     def _join(self) -> None:
@@ -224,6 +229,7 @@ class Outbound(Backpressure):
                 break
             count += 1
         if count > 1:
+            # Only a part, because the whole outbox would be copied again for each write.
             outbox[:count] = [b"".join(outbox[:count])]
 
     def sent(self, count: int, now: float) -> None:
@@ -249,6 +255,7 @@ class Outbound(Backpressure):
             if self._head >= len(self.outbox[0]):
                 self._head -= len(self.outbox.pop(0))
             if self.write_since is None:
+                # The deadline runs from the first octets that the kernel did not take, and again after each _PROGRESS.
                 self.write_since, self._write_progress = now, 0
             else:
                 self._write_progress += count
@@ -284,6 +291,7 @@ class Outbound(Backpressure):
             self.commit_ahead()
         if self._begin_fin() and self.layer is not None:
             self.layer.end()
+            # TLS announces its end with close_notify (RFC 8446, 6.1), which has to leave before FIN.
             self._take_outgoing(self.layer)
 
     def write_broken(self, error: Exception, *, borrowed: bool = False) -> None:

@@ -83,6 +83,7 @@ class Stream(Layered):
                 "and could not be told from the reply; receive() it first"
             )
         request = Request(wake)
+        # Sent before the place is taken: if the message cannot be encoded, the order of replies is unchanged.
         self.send(message)
         if self._requests is None:
             self._requests = Requests()
@@ -172,10 +173,12 @@ class Stream(Layered):
         """End writing after the outbox, and discard everything that the peer sends from now on."""
         if self.closing:
             return
+        # First, while the state is still open: replies that are pending belong before FIN.
         self.end_writing()
         self.because(reason)
         self.closing = True
         self.path = _SPECIAL
+        # They were counted when they were decoded, and will not be delivered.
         self.messages_in -= len(self.inbox)
         if self.held_back:
             self._discard_waiting()
@@ -218,6 +221,7 @@ class Stream(Layered):
         if self.read_error is not None:
             forget_error(self.decoder)
         self.skipped_before += self.decoder.skipped
+        # A shared object without octets: properties such as ``statistics`` still work.
         self.decoder = LET_GO
         self.inbox, self.pending = [], []
         self._raw = self.on_unmapped = None
@@ -272,6 +276,7 @@ class Stream(Layered):
         """Make the error for a failed socket, with the connection's name: PeerReset or ConnectionLost."""
         reset = isinstance(error, ConnectionResetError | BrokenPipeError)
         kind = PeerReset if reset else ConnectionLost
+        # EPIPE is a reset too: a write after the RST was reported once (send(2)).
         lost = kind(f"{self.name}: {'reset by the peer' if reset else error.strerror or error}")
         lost.__context__, lost.__suppress_context__ = error.with_traceback(None), True  # its text says the same
         return lost
