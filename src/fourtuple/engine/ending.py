@@ -71,8 +71,7 @@ class Ending(ChannelState):
         sock = self.socket
         assert sock is not None
         try:
-            # ENOTCONN (shutdown(2)): the connection was reset meanwhile. The reset itself has woken whoever waits on
-            # the socket.
+            # ENOTCONN (shutdown(2)): the connection was reset meanwhile, and the reset has woken the thread.
             sock.shutdown(how)
         except OSError:
             return

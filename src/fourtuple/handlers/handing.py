@@ -42,6 +42,7 @@ class HandingRunner(Runner):
 
     def hand_over(self) -> socket.socket:
         """Return the socket for the code: the connection's own, or the far end of a socketpair."""
+        # Without a relay, the octets do not pass through this process: the program reads the socket by itself.
         if not needs_relay(self.channel):
             return self.channel.hand_on()
         self._passing = passing = Passing(self.channel, self._over)
@@ -68,6 +69,7 @@ class HandingRunner(Runner):
         if self._deadlines is not None:
             self._deadlines = None
             self.channel.engine.on_sweep.remove(self._look)
+        # Before the socket is closed: afterwards TCP_INFO cannot be read (tcp(7)).
         self.count()
         self.stream.because(reason)
         if self._passing is None:

@@ -30,14 +30,18 @@ class Keeping:
 
     def __init__(self, task: asyncio.Task[Any]) -> None:
         self._task = task
+        # Holding a second reference makes the count differ from that of begin(): one comparison answers for both.
         self._kept: asyncio.Task[Any] | None = None
         for name in _PERSONAL:
+            # In the instance's __dict__, which hides the methods of the class: asyncio's tasks have one, in C too.
             setattr(task, name, self._counted(getattr(task, name)))
         #: The number of references without those of a handler.
         self._own: int = 0
 
     def begin(self) -> int:
         """Note how many references there are without those of a handler. Returns what was noted before."""
+        # Counted while the task runs, so that the references of the loop and of the interpreter are the same as in
+        # ``kept``.
         before, self._own = self._own, sys.getrefcount(self._task)
         return before
 

@@ -27,6 +27,7 @@ def tell(tasks: Iterable[asyncio.Task[Any]], connection: Connection, reason: Rea
         if task.done() or (task is running and reason is Reason.ABORTED):
             continue
         if told or task is running:
+            # The call that it waits in raises first, which gives the handler the reason; a cancellation would hide it.
             task.add_done_callback(functools.partial(_forget, loop.call_later(TOLD_SECONDS, task.cancel)))
         else:
             task.cancel()

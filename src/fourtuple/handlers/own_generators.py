@@ -25,6 +25,7 @@ class OwnGenerators:
     def first(self, generator: AsyncGenerator[Any, Any]) -> None:
         """Called by the interpreter when a generator begins."""
         if generator is self.beginning:
+            # It fits once: the interpreter calls the hook at a generator's first step only.
             self.beginning = None
         elif self._then is not None:
             self._then(generator)

@@ -132,6 +132,7 @@ class Runner(Failing):
     def in_thread(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
         """Run a function in a thread of the pool, for :meth:`fourtuple.Connection.in_thread`."""
         future = self.host.threads.run(work, ended=self._thread_left)
+        # After run(): if that raises, _thread_left() is never called, and the connection would stay registered.
         self.host.in_threads[self] = self.host.in_threads.get(self, 0) + 1
         return future
 
@@ -150,6 +151,7 @@ class Runner(Failing):
 
     def start(self) -> None:
         """Begin to serve the channel, and send the greeting."""
+        # First, so that a hook that raises finds a channel with a consumer, which can be ended.
         self.channel.start(self)
         if self.service.make_state is not None:
             self._make_state(self.service.make_state)

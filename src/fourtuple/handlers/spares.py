@@ -66,6 +66,7 @@ def in_context(
                 yielded = run(coroutine.throw, error)
             else:
                 yielded = run(send, None)
+    # A coroutine that returns raises StopIteration from send() (PEP 492, PEP 380).
     except StopIteration as stop:
         made: T = stop.value
         return made
@@ -112,6 +113,8 @@ class Spare:
                     raise
                 if self.task.cancelling():  # by its handler, before it waited: now it cancels what this waits for
                     self.task.cancel()
+                    # cancel() counts (Task.cancelling()): without this, asyncio.timeout() and TaskGroup in the handler
+                    # would see two.
                     self.task.uncancel()
             if self._work is None:
                 return  # it stood in for a handler that has kept it
@@ -221,6 +224,8 @@ class Spares(SparesFields):
         """Let a task stand in as the current task, and return it. Call it if :meth:`ready`."""
         task = self.task
         assert task is not None
+        # What asyncio calls around each step of a task. Third-party loops and eager tasks use it, too (documented in
+        # asyncio's "Extending").
         _enter_task(self.loop, task)
         return task
 

@@ -78,12 +78,16 @@ class Batch:
         inbox, function, context, room = self.inbox, self._function, self._context, self.room
         while room > 0 and not self.stopped:
             try:
+                # The service's hook decides about it, and runs on the loop.
                 if inbox[-1].__class__ is Unmapped:
                     return
                 message = inbox.pop()
             except IndexError:  # all are handled, or the loop has emptied it
                 return
+            # A context can be entered once at a time, so threads need a copy each; and what a handler sets is for its
+            # message alone.
             reply = context.copy().run(function, message)
+            # Not held while the thread waits for its next job.
             del message
             self.outcomes.append(reply)
             if isinstance(reply, ReplyAndClose):

@@ -166,6 +166,7 @@ class Threads:
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         job = Call(work, future, ready, ended)
+        # A future calls this through the loop, so give_up() never runs within the cancel() of a caller.
         future.add_done_callback(lambda _: self.give_up(job))
         self.start(job)
         return future
@@ -195,6 +196,7 @@ class Threads:
             self._no_thread = None
         full = self.busy >= self.limit or self._no_thread is not None
         if full is not self._full:
+            # The flag follows the call: if that raises, the next look calls it again.
             (self._on_full if full else self._on_free)()
             self._full = full
 
@@ -219,6 +221,8 @@ class Threads:
             self._drop(job)
             return
         self._queue.append(job)
+        # Counted when it is queued and not when a thread takes it: otherwise the next dispatch would count on the same
+        # thread.
         self.busy += 1
         self._waiting.pop(job, None)
         if job.many:
@@ -264,6 +268,8 @@ class Threads:
             began = monotonic()
             job()
             took = monotonic() - began
+            # An exponential average over about 16 jobs. Threads may overwrite each other's value: it only steers how
+            # they are woken.
             self._average += (min(took, _MOST_SECONDS) - self._average) / 16
             self._over.append(job)
             del job
@@ -280,6 +286,8 @@ class Threads:
                 pass
             if self._closed:
                 return None
+            # Before the queue is looked at again: a job queued after that look finds no thread called, and wakes this
+            # one. The list of sleepers is changed before the look for the same reason.
             self._called = False
             self._sleeping.append(wake)
             if self._queue or self._closed:  # something came in the meantime
@@ -293,6 +301,8 @@ class Threads:
     def _tell_loop(self) -> bool:
         """Let the loop take what is over, from a thread; False if the loop is closed."""
         while not self._told:
+            # Before the call: a job that ends after _collect() has begun finds False, and tells the loop again. None is
+            # left behind.
             self._told = True
             try:
                 self._loop.call_soon_threadsafe(self._collect)
@@ -356,8 +366,10 @@ class Threads:
         """
         deadline = self._loop.time() + timeout
         while alive := sum(thread.is_alive() for thread in self._started):
+            # All threads that are alive are in a job.
             if alive <= self.busy or self._loop.time() >= deadline:
                 return False
+            # Polled: Thread.join() would block the loop, and an idle thread ends as soon as it is woken.
             await asyncio.sleep(0.002)
         return True
 

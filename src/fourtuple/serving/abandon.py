@@ -59,6 +59,7 @@ _keeper = _Keeper()
 def disown(task: asyncio.Task[Any]) -> None:
     """Remove a task that does not end from those that a closing loop cancels and waits for without a bound."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]  # already reported
+    # asyncio.all_tasks() no longer finds it. The function is documented, for task implementations.
     asyncio.tasks._unregister_task(task)
     _keeper.keep(task)
 

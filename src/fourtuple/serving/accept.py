@@ -139,6 +139,7 @@ class Acceptor:
         """Make a connection of a socket that is admitted. Otherwise turn the socket away and return None."""
         try:
             name = connection_name(sock, peer)
+        # Reset before accept(2): the socket has no peer any more (getpeername(2), ENOTCONN).
         except OSError:
             self.admission.vanished(sock)
             return None
@@ -221,6 +222,7 @@ class Acceptor:
             and not (self.preamble.expects_header or self.preamble.expects_tls or self.throttling.on)
             and self.admission.policy.open
         ):
+            # Made as for a connection, with no descriptor: the C copies its fields.
             runner = self._take_in(-1, FourTuple("", 0, "", 0))
             if type(runner) is InlineReplies:
                 template.fill(runner, service.framing)

@@ -97,6 +97,7 @@ class Admission:
     def change(self, limits: Limits) -> None:
         """Put other limits in force. Raises :class:`~fourtuple.errors.FourTupleError` and changes nothing."""
         words = _encoded(limits, self._framing)
+        # After the message is encoded, which may raise: then nothing has changed.
         self.policy.change(limits)
         self._words = words
         self._apply_rate()
@@ -189,6 +190,7 @@ class Admission:
         ``secure`` makes the TLS layer that comes first; None without TLS.
         """
         if not self._words or len(self._lingering) >= MAX_LINGERING or not self._linger(sock, name, secure):
+            # Nothing was read: if the peer has sent something, close(2) sends RST (RFC 1122, 4.2.2.13).
             sock.close()
         self.told(name, refusal)
 

@@ -87,6 +87,7 @@ class Drain:
 
     async def drain(self, timeout: float | None = None) -> None:
         """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``)."""
+        # shield(): a caller that is cancelled or times out must not cancel the stop of a server.
         await asyncio.shield(self.begin(timeout))
 
     def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
@@ -121,6 +122,8 @@ class Drain:
         limit = timeout if timeout is not None else server.deadlines.drain_timeout
         server.observer(events.Draining(self._count(), limit))
         for _, listener in self._listeners():
+            # Unregistered, but still open: connections that complete their handshake now are accepted below, and not
+            # reset.
             listener.pause("draining")
         started = server.engine.clock()
         patience: float | None = None
@@ -152,6 +155,8 @@ class Drain:
         """Accept what waits in the accept queues; close listeners with an empty queue. Return whether one is left."""
         for group, listener in self._listeners():
             while not (listener.closed or listener.backing_off) and len(group.registry) < group.max_connections:
+                # The queue is empty: closed at once, so that the next client is refused and can go to another server. A
+                # handshake that completes between the two calls ends with RST.
                 if not listener.accept_one() and not listener.backing_off:
                     listener.close()
             # Without a free descriptor accept(2) fails even if the queue is empty; TCP_INFO has the queue's length.
@@ -169,6 +174,7 @@ class Drain:
         change = self._server.loop.create_task(self._change.wait())
         some = itertools.islice(self._server.tasks, _FEW)
         await asyncio.wait((change, *some), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        # The tasks that were waited for go on: asyncio.wait(), unlike wait_for(), does not cancel them.
         change.cancel()
 
     # -- at once ------------------------------------------------------------------------------------------
@@ -179,6 +185,7 @@ class Drain:
         for _, listener in self._listeners():
             listener.close()
         for group in self._groups:
+            # Before the aborts, which take connections out of the registry.
             group.registry.aborted += len(group.registry)
         for runner in self._living():
             runner.abort()
@@ -188,6 +195,7 @@ class Drain:
         last = self._abort_seconds * LAST_SHARE
         if not await self._all_back(max(self._abort_seconds - last, LEAST_SECONDS)):
             for runner in self._living():
+                # SIGKILL for a program: SIGTERM was part of the abort.
                 runner.give_up()
             for task in list(server.tasks):
                 task.cancel()  # again: a handler may have swallowed the first cancellation
@@ -216,6 +224,7 @@ class Drain:
         left: dict[int, Runner] = {runner.channel.id: runner for runner in self._living()}
         for task, runner in server.tasks.items():
             left[runner.channel.id] = runner
+            # Otherwise asyncio.run() would wait for it without a bound: it gathers all tasks, without a timeout.
             disown(task)
         for id, runner in left.items():
             server.observer(events.HandlerAbandoned(id, runner.stream.name, runner.handler_name))

@@ -14,6 +14,7 @@ def guarded(observer: events.Observer) -> events.Observer:
     def tell(event: events.Event) -> None:
         try:
             observer(event)
+        # Not BaseException: Ctrl-C in an observer ends the program as anywhere else.
         except Exception as error:
             observer_failed(observer, event, error)
 

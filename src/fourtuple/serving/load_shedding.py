@@ -74,6 +74,7 @@ class BufferGuard:
         why = f"{stream.name} holds {text}"
         self._observer(events.LimitExceeded(runner.connection.id, stream.name, limit, why))
         stream.because(Reason.LIMIT)
+        # Before the abort, whose own error says less: the first cause stays.
         stream.note_cause(ConnectionEnded(f"aborted by this side ({limit}): {why}"))
         runner.abort()
 
@@ -97,6 +98,8 @@ class Crowding:
         if seconds is None or not threads.full:
             return
         waiting = threads.waiting + sum(admission.queued("max_threads") for admission in self._admissions)
+        # Those that were ended at the last looks give their threads back later; without them, each look would end
+        # others.
         missing = waiting - len(self._leaving)
         if missing > 0:
             for _, runner in self._idle(now - seconds)[:missing]:

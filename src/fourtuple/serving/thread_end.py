@@ -73,6 +73,7 @@ class ServerThread:
                 raise self._held(seconds, now - alive)
 
     def _ask(self) -> None:
+        # Cleared before the loop is asked, or the loop's set() could come in between and be lost.
         self._sign.clear()
         loop = self._loop()
         if loop is not None:

@@ -171,6 +171,7 @@ class Watchdog:
                 if self._tripwire is not None:
                     self._tripwire.put_off()
             self._loop_thread = threading.get_ident()
+            # For loops in C (uvloop): the frame that runs the loop. That of asyncio is told by its _run_once.
             self._base = sys._getframe(1)
             self._came = True
 
