@@ -57,6 +57,8 @@ class Alarm:
         """Return a descriptor that is readable once the alarm has rung; None if none can be made."""
         if self._fd is None:
             with suppress(OSError, AttributeError):  # no descriptor left, or a system without eventfd(2)
+                # It starts with the rings so far (eventfd(2), initval): one that came before the descriptor is not
+                # missed.
                 self._fd = os.eventfd(int(self.rung), os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         return self._fd
 

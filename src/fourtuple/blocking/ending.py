@@ -1,4 +1,19 @@
-"""How a blocking connection ends: it is closed, aborted, given back to the engine, or left to the parent of a fork."""
+"""How a blocking connection ends: it is closed, aborted, given back to the engine, or left to the parent of a fork.
+
+::
+
+    owned    open --- close() ---> closing: the outbox, FIN, then what comes is discarded
+              |                       |
+              |  abort(): RST         |  the peer's FIN, linger_timeout, abort()
+              v                       v
+            released: the descriptor is gone for new calls, and the last call that still uses it closes the socket
+
+    lent     open --- close() ---> FIN is sent; the engine lingers
+              |                       |
+              |  the handler returns  |
+              v                       v
+            given back: calls in other threads end, and the engine has the socket again
+"""
 
 from __future__ import annotations
 
@@ -47,6 +62,7 @@ def abort(sock: SharedSocket) -> None:
         descriptor = sock.descriptor
         if descriptor is None:
             return
+        # The reason first: a thread that shutdown(2) wakes must find it, and not take its end of file for the peer's.
         stream.broken(ConnectionEnded(f"{stream.name}: aborted by this side"), Reason.ABORTED)
         stream.close()  # messages not delivered yet are discarded
         reset_on_close(descriptor.socket)
@@ -78,8 +94,11 @@ def give_back(sock: SharedSocket) -> None:
     descriptor = sock.let_go()
     if descriptor is None:
         return
+    # From here on a pause of reading is a condition again: the engine reads next.
     sock.stream.be_lent(False)
     left = threading.Event()
+    # Each call that uses the socket has a reference, and the last one that returns calls this. The reference of this
+    # function goes first.
     descriptor.on_gone = left.set
     del descriptor
     left.wait(_LEAVE_SECONDS)

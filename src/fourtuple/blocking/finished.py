@@ -45,6 +45,7 @@ class PeerFinished:
         if descriptor is None or stream.closing or stream.reading is not Half.OPEN:
             return True
         poll = sock.new_poll()
+        # RDHUP and not IN: unread octets would end the poll(2) at once, and the FIN may come behind them.
         poll.register(descriptor.socket, RDHUP)
         if alarm is not None:
             until = sock.set_alarm(alarm, poll, until)

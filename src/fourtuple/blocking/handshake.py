@@ -41,6 +41,8 @@ def finish_tls(
 ) -> TlsInfo:
     """Wait for the end of the handshake, for ``seconds`` or until a moment; errors name the deadline ``which``."""
     receiving.wait_for(lambda: layer.established or layer.error is not None, seconds, which, until)
+    # With TLS 1.3 the client is done before its last flight is sent, and a failed layer has an alert to send (RFC 8446,
+    # 6.2).
     with suppress(FourTupleError):
         sending.write_out(seconds)  # the last flight, or the alert
     if layer.error is not None:

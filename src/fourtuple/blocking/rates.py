@@ -49,6 +49,7 @@ def wait_for_rate(sock: SharedSocket, sending: Sending, until: float | None) -> 
 def look_for_loss(sock: SharedSocket) -> bool:
     """While a rate allows no read: return whether the connection is lost (SO_ERROR). Then nothing waits."""
     stream = sock.stream
+    # Reading it clears it (socket(7)): this is the only time that the kernel tells, so it is noted below.
     code = sock.in_use("receive").socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
     with sock.lock:
         if code and stream.writing is not Half.BROKEN:

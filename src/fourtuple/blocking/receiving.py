@@ -120,6 +120,7 @@ class Receiving:
             if stream.path is not _PLAIN or stream.message_since is not None:
                 return NOT_YET  # the octets held may have an error to tell, and more than one read may be needed
             try:
+                # This waits: a lent socket blocks. The engine, which keeps the deadlines, ends it by shutdown(2).
                 data = descriptor.socket.recv(stream.limits.read_size)
             except OSError as error:
                 self._failed(error)
@@ -213,6 +214,7 @@ class Receiving:
             if not events & ~OUT:
                 self.look_for_silence()
         else:
+            # Nothing but octets is waited for: one recv(2) that blocks, instead of a poll(2) before it.
             self._receive_octets(0)
 
     def _resume(self) -> None:
@@ -365,6 +367,7 @@ class Receiving:
             self.move(sock.poll(until, alarm))
             if until is not None and sock.clock() >= until and not stream.over:
                 if which == "write_timeout":
+                    # The peer does not read: FIN would wait behind octets that the kernel cannot send.
                     reset_on_close(sock.in_use("close").socket)
                 return
 

@@ -78,6 +78,7 @@ class Requests:
             for message in messages:
                 receiving.look_for_unasked()
                 self._ask(message, begun)
+                # At once and not with the next: the server can begin with the first reply while the others are sent.
                 self._sending.flush()
                 if stream.crowded:
                     receiving.wait_for(lambda: begun[-1].done or not stream.crowded, timeout, "request", until)
@@ -89,6 +90,7 @@ class Requests:
             return [request.result() for request in begun]
         except BaseException:
             for request in begun:
+                # They stay in the order: replies that come later belong to them, and are dropped.
                 request.abandoned = True
             raise
         finally:

@@ -97,6 +97,7 @@ class Sending:
             return False
         chunk = stream.outgoing()
         try:
+            # A reset shows as EPIPE or ECONNRESET, never as a signal: CPython ignores SIGPIPE (send(2)).
             count = descriptor.socket.send(chunk, DONTWAIT)
         except BlockingIOError:
             count = 0
@@ -132,6 +133,7 @@ class Sending:
                     )
                 if self.timed_out():
                     continue
+                # Not for octets to read: they would end the poll(2) at once, again and again, while no call takes them.
                 sock.poll(earlier(until, self.write_due()), alarm, reading=False)
                 if until is not None and sock.clock() >= until:
                     raise DeadlinePassed(
@@ -162,6 +164,8 @@ class Sending:
             stream.broken(error, Reason.DEADLINE)
             stream.close(Reason.DEADLINE)
             reset_on_close(descriptor.socket)
+            # Under the same lock as the checks above: two threads that write see the same deadline, and one of them
+            # ends it.
             sock.let_go()
         return True
 

@@ -13,6 +13,8 @@ from fourtuple.errors import ConnectionEnded
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half, Stream
 
+# For one call. O_NONBLOCK belongs to the open file description, and would concern other threads, and other processes
+# that have the socket (recv(2)).
 DONTWAIT = socket.MSG_DONTWAIT
 
 #: Seconds between two checks of a call that no other thread can wake, because no descriptor is left for its alarm.
@@ -105,6 +107,7 @@ class SharedSocket:
             until = self.set_alarm(alarm, poll, until)
         try:
             ready = poll.poll(milliseconds(until, self.clock))
+            # The alarm's descriptor may be the only one that is ready: that is no event of the socket.
             fd = descriptor.socket.fileno()
             return next((events for number, events in ready if number == fd), 0)
         finally:
@@ -130,6 +133,8 @@ class SharedSocket:
         finally:
             with self.lock:
                 self.alarms.discard(alarm)
+                # Under the lock: another thread must not ring a descriptor whose number belongs to another file by
+                # then.
                 alarm.close()
 
     # -- the end ------------------------------------------------------------------------------------------

@@ -182,6 +182,8 @@ class Client(Generic[In_co, Out_contra]):
                 await asyncio.sleep(0)  # as above
             await done
         except BaseException:
+            # In every case, a cancellation included: the place in the order of replies stays, and the late reply is
+            # dropped.
             self.pool.give_up(call, self.clock())
             self._advance()
             raise
@@ -210,6 +212,8 @@ class Client(Generic[In_co, Out_contra]):
         try:
             await sent
         except FourTupleError as error:
+            # What the kernel has taken may have reached the server. What is in the outbox when a connection is lost
+            # never leaves.
             raise told(error, Fate.PERHAPS_SENT if link.taken > start else Fate.NOT_SENT) from error.__cause__
 
     # -- pushes ---------------------------------------------------------------------------------------------
@@ -287,6 +291,7 @@ class Client(Generic[In_co, Out_contra]):
         if not self._forked:
             self._check_loop()
             self.pool.close(self.clock())
+            # ``greet`` and ``on_push`` may close their own client: a task that cancels itself would not finish close().
             mine = asyncio.current_task() if asyncio._get_running_loop() is not None else None
             for task in (self._dialling, self._delivering):
                 if task is not None and task is not mine:
@@ -403,8 +408,10 @@ class Client(Generic[In_co, Out_contra]):
                     await self._greet(connection)
         except Exception as error:
             if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError):
+                # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
                 error = DeadlinePassed("connect", seconds or 0.0, str(self._plan.address), "greet was not done in time")
             self._drop(connection)
+            # The pool keeps the error: the frames of a traceback would keep the connection.
             self.pool.dial_failed(error.with_traceback(None), self.clock())
         except BaseException:
             self._drop(connection)
@@ -428,6 +435,7 @@ class Client(Generic[In_co, Out_contra]):
             if self._delivering is None:
                 assert self._loop is not None
                 self._delivering = self._loop.create_task(self._deliver())
+        # Replies and pushes that came in one read with the last reply to ``greet`` bring no other event.
         reader.drain()
 
     def _drop(self, connection: Connection | None) -> None:

@@ -133,6 +133,7 @@ class Reader(Waker):
             self.drain()
 
     def closed(self) -> bool:
+        # Messages that came before the end are replies that calls wait for.
         if self.member is not None and not self.member.ended:
             self.drain()
         return super().closed()

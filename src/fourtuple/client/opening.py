@@ -133,6 +133,7 @@ async def connected(
     try:
         opened = await take(steps)
     except BaseException:
+        # Nothing refers to the engine yet: from the channel's start on, left() gives it back.
         release_engine(engine)
         raise
     connection = _connection_over(
@@ -176,6 +177,7 @@ def _connection_over(
     waker: Callable[[Connection[Any, Any], Channel], Waker],
 ) -> Connection[In, Out]:
     stream = Stream(framing, name, limits or Limits(), engine.time())
+    # A client may send while it receives, so reading goes on while its outbox is crowded.
     stream.converse()
     channel = Channel(engine, sock, stream, deadlines or Deadlines())
     connection: Connection[In, Out] = Connection(channel)
@@ -305,6 +307,7 @@ async def _look_up(step: Resolve) -> Answer:
         with suppress(RuntimeError):  # the loop is closed: nothing waits for the answer any more
             loop.call_soon_threadsafe(_set, answered, answer)
 
+    # getaddrinfo(3) cannot be cancelled: if the time is over, its thread goes on alone, and its answer is dropped.
     look_up(step, then)
     await asyncio.wait([answered], timeout=left(step.until))
     return answered.result() if answered.done() else None
@@ -314,8 +317,10 @@ async def _wait(step: Wait) -> Answer:
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
     for descriptor in step.descriptors:
+        # A connect(2) under way is over when the socket is writable; SO_ERROR then tells how (connect(2), EINPROGRESS).
         loop.add_writer(descriptor, _set, ready, None)
     try:
+        # asyncio.wait() and not wait_for(): the end of the time is no error here, but the answer "not ready".
         await asyncio.wait([ready], timeout=left(step.until))
     finally:
         for descriptor in step.descriptors:

@@ -8,6 +8,15 @@ the queue has room. accept(2) fails in three ways:
 - *back off*: no descriptors or no memory. Accept pauses, reports this once, and tries again after a delay, or as soon
   as a connection has ended. The connections continue to wait in the kernel.
 - *fatal*: any other error; the socket is no longer a listener.
+
+::
+
+               pause(why), or the lack of descriptors or memory ("resources")
+    open -----------------------------------------------------------------------> paused, for one or more reasons
+      ^                                                                             |
+      +---------- the last reason is removed; "resources" goes by its timer --------+
+
+    open, paused --- close() ---> closed          open --- a fatal error ---> closed, and ``died``
 """
 
 from __future__ import annotations

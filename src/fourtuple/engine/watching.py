@@ -89,6 +89,7 @@ class Watching(Lending):
     def _lost_unread(self) -> bool:
         """Check the socket's error (SO_ERROR, socket(7)); return whether the connection was lost and has ended."""
         sock = self.socket
+        # Reading it clears it (socket(7)): the kernel tells a reset once.
         code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if sock is not None else 0
         if code and self.stream.reading is _OPEN:
             # Octets received before the error wait in the kernel. A handler that continues to read gets them first.

@@ -256,6 +256,7 @@ class ConcurrentReplies(AwaitedReplies):
         """Start the work. If a handler receives itself, start it afterwards with the messages that are left."""
         if is_receiving(self.connection):
             wake_receiver(self.connection)
+            # The receiver runs first and takes what it wants; only what is left is for new handlers.
             self.host.loop.call_soon(self._behind_the_receiver)
         else:
             super().readable()

@@ -106,6 +106,8 @@ class EagerReplies(RepliesOfBatch, OneByOne):
             self._begin_task()
             return None, room
         waiting: tuple[Coroutine[Any, Any, Any], Framing, contextvars.Context, Any] | None = None
+        # None while handlers run: a handler that receives from its own connection comes back here, and must not start
+        # another.
         self._handle, worn = None, False
         task = spares.enter()
         try:
@@ -237,6 +239,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         function: Callable[..., AsyncGenerator[Any, None]] = handler.function
         replies = function(message, self.connection) if handler.wants_connection else function(message)
         del message
+        # The hook of the interpreter sees it at its first step, which is the next: see OwnGenerators.
         self.host.spares.generators.beginning = replies
         timed = self.channel.deadlines.handler_timeout is not None
         room, ended = stream.limits.high_water, False

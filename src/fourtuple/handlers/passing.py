@@ -19,6 +19,7 @@ from fourtuple.framing.whole import Raw
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half, Stream
 
+# The far end is this machine's program. The peer's deadlines are kept by the connection itself.
 _NO_DEADLINES = Deadlines(first_message_timeout=None, message_timeout=None, write_timeout=None, linger_timeout=None)
 
 
@@ -77,6 +78,8 @@ class Passing(Handlerless):
         sock = self._inner.socket
         if sock is not None:
             with suppress(OSError):
+                # What the far end has sent can still be read, and its next write fails (unix(7), EPIPE): a child of the
+                # program may still have it.
                 sock.shutdown(socket.SHUT_RD)
 
     def cut(self) -> None:

@@ -91,6 +91,7 @@ class ProgramRunner(HandingRunner):
         return self.busy
 
     def begin(self) -> None:
+        # A greeting leaves before the first octet of the program, which does not know of the outbox.
         self.channel.flush()
         if self.channel.ended:
             return
@@ -142,6 +143,7 @@ class ProgramRunner(HandingRunner):
         if self._killer is not None:
             self._killer.cancel()
         if self._passing is not None:
+            # The end that the program had: while it is open here, the near end gets no end of file.
             self._passing.far.close()
         reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
         self.take_back(reason, at_once=self._aborted)

@@ -6,6 +6,12 @@ forever would keep the process alive. Here the threads are daemons, and the jobs
 To wake a thread, and to wake the loop, costs more than a short job. So while jobs are short, one woken thread takes all
 that are queued, and tells the loop once, behind the last of them. One of them may be slow after all. So after a
 millisecond the loop takes what has ended, and wakes a thread for each job that is still queued.
+
+The way of a job::
+
+    start() --> waiting --- a thread is free, and it is still needed ---> queued --> in a thread --> over --> finish()
+                   |                                                   (busy: counted against the limit)
+                   +--- give_up(), no longer needed, close() ---> drop()
 """
 
 from __future__ import annotations

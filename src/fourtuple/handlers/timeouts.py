@@ -45,6 +45,8 @@ class HandlerTimeouts:
         """End the handlers whose deadline has passed."""
         for timeout, until in self._at_work.items():
             if until <= now and timeout.when() is None:
+                # Now: asyncio.Timeout counts by the loop's clock, the deadlines by the engine's, and a test may have
+                # injected that.
                 timeout.reschedule(self._engine.loop.time())
 
     def _look_again_later(self) -> None:

@@ -33,6 +33,7 @@ class RetryBudget:
         """Return the number of retries that are allowed now."""
         self._forget(int(now))
         options = self._options
+        # The second term lets a client with few requests retry at all: a share of two requests is less than one retry.
         return self._requests * options.budget_share + WINDOW * options.budget_rate - self._retries
 
     def take(self, now: float) -> bool:

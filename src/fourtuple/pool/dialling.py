@@ -92,7 +92,9 @@ class Dialler:
         self.state = Dial.IDLE
         if self._greeted_at is not None and now - self._greeted_at >= self._reset_after:
             self._backoff.reset()  # another connection works
+        # Once: the next failure in a row is not excused by the same connection.
         self._greeted_at = None
+        # Counted from the beginning of the attempt: one that took long to fail has waited already.
         self.not_before = max(now, self._backoff.failed(self.started))
         return self.not_before - now
 

@@ -18,13 +18,18 @@ class Losing(Retrying):
         if not self.members.remove(member):
             return
         self._report.count(f"closed_{why}")
+        # Both are read before the close, after which the link has nothing to tell.
         attempts = list(member.outstanding)
         taken = member.link.taken
         member.link.close()
         self._report.tell(ClientDisconnected(self.address, member.link.name, why, error))
         if self.inbox is not None and self._lost is None:
+            # The first loss counts: from then on pushes may be missing, whatever is connected and lost until the next
+            # success.
             self._lost = (self._wall(), now)
         if why in LOSSES:
+            # A check finds a connection that may have been dead for long: the pause is counted from its last sign of
+            # life.
             lost_at = member.last_active if why == "check" else now
             self.dialler.lost(member.greeted_at, lost_at, held=now - member.greeted_at)
         reason = error or ConnectionEnded(f"{member.link.name}: closed by this side ({why})")

@@ -11,6 +11,7 @@ from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
 
 #: The random share of ``max_age`` that is taken off.
+#: Connections that were made together, after a restart of the server, must not all be replaced together.
 _AGE_SPREAD = 0.1
 
 
@@ -64,6 +65,7 @@ class Members:
         member.last_used = member.last_active = now
         if member.idle:
             self.due = min(self.due, self._next_look(member))
+        # The common case, one connection in use, costs one comparison.
         if self._members[-1] is not member:
             self._members.remove(member)
             self._members.append(member)
@@ -81,6 +83,7 @@ class Members:
                 continue
             if member.idle:
                 return member
+            # All outstanding ones, those abandoned too: their replies come before that of a new request.
             if best is None or len(member.outstanding) < len(best.outstanding):
                 best = member
         return best

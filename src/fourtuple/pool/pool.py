@@ -48,6 +48,7 @@ class ConnectionPool(Receiving):
         self._waiting[call] = None
         if call.kind is Kind.REQUEST:
             self._report.count("requests")
+            # Once for each call, not for each attempt: otherwise retries would pay for retries.
             self._budget.pay(now)
 
     def _why_not_asked(self, call: Call, now: float) -> Exception | None:
@@ -86,6 +87,7 @@ class ConnectionPool(Receiving):
         member: Member = attempt.member
         member.live -= 1
         if self._options.request_timeout is not None:
+            # A reply that never comes would hold its place, and with it the connection, for all requests behind it.
             self._deadlines.add(attempt.sent_at + 2 * self._options.request_timeout, (member, attempt))
         self._look_at(member, now)
 
@@ -106,11 +108,14 @@ class ConnectionPool(Receiving):
 
     def advance(self, now: float) -> None:
         """Do everything that is due: end what is late, close what has served, and hand calls to connections."""
+        # An observer, or a call that is woken, may use the client, which comes back here. The loop below sees what it
+        # changed.
         if self._advancing:
             return
         self._advancing = True
         self._turn += 1
         try:
+            # The ends come first, so that no call is handed to a connection that ends in this turn.
             self._expire(now)
             if now >= self.members.due:
                 for member in self.members:
@@ -209,6 +214,7 @@ class ConnectionPool(Receiving):
 
     def _pick(self, now: float, *, fresh: bool) -> Member | None:
         """Return a connection that was checked; None if there is none now."""
+        # It ends: each turn of this loop returns a member, removes it, or marks it as checking.
         while (member := self.members.pick(fresh=fresh)) is not None:
             if not member.idle:
                 self._wants_more = self._wants_more or not self.members.full
@@ -291,6 +297,7 @@ class ConnectionPool(Receiving):
     def dial_begins(self, now: float) -> None:
         """Note that an attempt begins."""
         self._wants_more = False
+        # Taken now: an expire() during the attempt concerns the connection that it makes, too.
         self._dial_generation = self.members.generation
         self.dialler.begin(now)
         self.tell_state(now)

@@ -32,6 +32,7 @@ class Retrying(PoolState):
             return True
         if not call.idempotent:
             return False
+        # Only repeats that may be done twice cost budget: a request that was not sent adds no load to the server.
         if self._budget.take(now):
             return True
         self._report.count("retries_refused")

@@ -66,6 +66,7 @@ class Cutter:
         if self.error is not None:
             return None
         try:
+            # One message at a time: only then does ``buffered`` tell which octets are its own.
             messages = self._decoder.feed(data, 1)
         except MessageError as error:
             return next(iter(self._broken(error)), None)

@@ -152,6 +152,7 @@ class Flow:
             return _OVER
         toxics = self.toxics
         if _reached(toxics.reset_after, self.passed) or self._timed_out(toxics.reset_timeout, now):
+            # Before all others: a toxic that resets wins over one that closes, and over octets that are held.
             return _RESET
         if _reached(toxics.close_after, self.passed) or self._timed_out(toxics.close_timeout, now):
             return _CLOSE

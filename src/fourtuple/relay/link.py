@@ -1,4 +1,17 @@
-"""One relayed conversation: a client's connection, the target's, and the two directions between them."""
+"""One relayed conversation: a client's connection, the target's, and the two directions between them.
+
+::
+
+    client --- reading ---> [ flow upstream ] ---- writing ---> target        each direction ends by itself: the FIN of
+    client <-- writing --- [ flow downstream ] <-- reading ---- target        its source is sent on to its sink
+
+    relaying --- both directions are over -----------------------------------> closed
+       |    \\--- a toxic ends it: close or reset; an end is lost ---> closed or aborted, both ends
+       |
+       |  over, but a toxic has made an end vanish (half_open_after)
+       v
+    staying: this end's connection is kept --- it is lost, or the server drains ---> closed
+"""
 
 from __future__ import annotations
 
@@ -165,6 +178,7 @@ class Link:
             for task in (*tasks, draining):
                 task.cancel()
             await asyncio.gather(*tasks, draining, return_exceptions=True)
+            # In every case, and last: close() after an abort() does nothing.
             self._client.close()
             self._target.close()
 

@@ -140,6 +140,7 @@ class Pump:
         """Send the octets that are due, until the flow is over."""
         flow = self.flow
         while True:
+            # Before the look at the flow: what comes after the look sets it again.
             self._changed.clear()
             step = flow.next(self._clock())
             if step.what is What.OVER:

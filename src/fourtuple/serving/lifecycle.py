@@ -171,6 +171,7 @@ class Lifecycle:
             each.open_rooms(timeouts, threads)
         stack.push_async_callback(core.spares.close)
         stack.callback(timeouts.close)
+        # An exit stack runs backwards: close() tells the threads to end, and then join() waits for them.
         stack.push_async_callback(threads.join, 1.0)
         stack.callback(threads.close)
         for acceptor in self.acceptors.values():
@@ -189,6 +190,8 @@ class Lifecycle:
 
     def _listener(self, core: ServerCore, sock: socket.socket, backlog: int, *, keeps_file: bool = False) -> Listener:
         acceptor = self.acceptors[core]
+        # The C names a connection by its addresses; the peer of a Unix socket is named by its credentials (SO_PEERCRED,
+        # unix(7)).
         accept_many = None if sock.family == socket.AF_UNIX else acceptor.accept_many()
         listener = Listener(
             core.engine, sock, acceptor.accept, core.observer, backlog, self._listener_died, accept_many, keeps_file
@@ -240,6 +243,7 @@ class Lifecycle:
         call.add_done_callback(self.calls.discard)
 
     def _listener_died(self, _listener: Listener) -> None:
+        # Without any listener, the server would run on and serve no one, and no supervisor would start it again.
         if all(listener.closed for listener in self.listeners):
             self.drain.begin()
 

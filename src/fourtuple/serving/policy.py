@@ -55,6 +55,7 @@ class AdmissionPolicy:
         self._overall = None
         rate = limits.accept_rate_per_address
         self._rates = None if rate is None else Table(lambda now: Bucket(rate, rate, now), Bucket.full)
+        # The prefix of a network is one of the limits: the counts by the old one are of no use.
         self._count_networks()
 
     @property
@@ -79,6 +80,7 @@ class AdmissionPolicy:
     def _bucket(self, now: float) -> Bucket | None:
         rate = self.limits.accept_rate
         if rate is not None and self._overall is None:
+            # It holds the tokens of one second: a burst of that size passes at once, after a quiet second.
             self._overall = Bucket(rate, rate, now)
         return self._overall
 

@@ -86,6 +86,7 @@ class Preamble:
         from fourtuple.proxy import PeekingReader, ProxyReader  # imported here: most servers have no balancer in front
 
         required = self.proxy.protocol == "required"
+        # It peeks (MSG_PEEK, recv(2)): octets that were read cannot be put back into the kernel for the handler.
         kind = PeekingReader if hands_socket and not self.expects_tls else ProxyReader
         return kind(introduce, now, required=required, whom=str(stream.name))
 
@@ -93,6 +94,7 @@ class Preamble:
         """Return the TLS layer with which the connection begins; None if it begins without TLS."""
         if self.certificates is None or self.certificates.mode == "starttls":
             return None
+        # At a connection, at most once in an interval: no timer is needed, and an idle server reads no files.
         self._refresh(self.certificates, now)
         context, whom = self.certificates.context, str(stream.name)
         if self.certificates.mode == "always":

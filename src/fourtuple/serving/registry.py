@@ -110,6 +110,7 @@ class Registry:
 
     def living(self) -> list[Runner]:
         """Return the runners as a list, which does not change while you iterate."""
+        # One call in C, so that another thread can read while the loop adds and removes.
         return list(self.runners.values())
 
     def channels(self) -> tuple[list[Channel], list[Channel]]:

@@ -141,6 +141,8 @@ class _Stopping:
 
     def wake(self) -> None:
         """Wake the loop. It is called in a signal handler, which may interrupt any code."""
+        # call_soon() would not wake a loop that sleeps in epoll_wait(2): CPython repeats the call after the handler
+        # (PEP 475).
         self._loop.call_soon_threadsafe(self._look)
 
     def _look(self) -> None:

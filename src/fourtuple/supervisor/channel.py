@@ -115,6 +115,8 @@ class Channel:
             except OSError:
                 self._ended()
                 return
+            # The kernel has references of its own from here on (unix(7)). The list is empty then, so that the rest of a
+            # message that was sent in part goes without descriptors.
             _close_all(fds)
             del octets[:sent]
             if not octets:
@@ -140,6 +142,8 @@ class Channel:
         """Read once; return whether there may be more."""
         space = socket.CMSG_SPACE(_MOST_FDS * array.array("i").itemsize)
         try:
+            # With MSG_CMSG_CLOEXEC (recvmsg(2)), a program that another thread starts at this moment inherits none of
+            # them.
             octets, ancillary, _, _ = self._socket.recvmsg(_READ, space, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return False
@@ -148,6 +152,7 @@ class Channel:
         for level, kind, given in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
                 fds = array.array("i")
+                # The kernel may cut the list off (MSG_CTRUNC), even inside a number.
                 fds.frombytes(given[: len(given) - len(given) % fds.itemsize])
                 self._fds += fds
         if not octets:
@@ -193,6 +198,7 @@ class Channel:
             return
         if isawaitable(value):
             task = self._loop.create_task(self._await(number, value))
+            # The loop keeps only weak references to tasks (asyncio.create_task).
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         else:

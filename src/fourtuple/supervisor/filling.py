@@ -130,14 +130,18 @@ class Filling:
         limit = self._processes.start_timeout
         try:
             async with asyncio.timeout(limit):
+                # shield(): a timeout cancels what is awaited, and the future belongs to the worker, which sets it
+                # later.
                 ready = await asyncio.shield(worker.ready)
                 # One that has died in the same turn in which it was ready has not started either.
                 code = None if ready and worker.alive else await asyncio.shield(worker.ended)
         except TimeoutError:
             worker.kill()
+            # SIGKILL cannot be refused (signal(7)), so this wait is short.
             await worker.ended
             raise WorkerNotStarted(slot.number, f"it was not ready within start_timeout, {limit:g} s") from None
         except asyncio.CancelledError:
+            # It may be ready in the next moment, and would accept connections that no slot knows of.
             self.end(worker)
             raise
         finally:

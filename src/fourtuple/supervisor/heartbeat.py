@@ -47,10 +47,12 @@ class Heartbeat:
 
     def start(self) -> None:
         """Ask for the first time, and then regularly."""
+        # The timer first: if something below raises, the next beat comes all the same.
         self._timer = self._loop.call_later(INTERVAL, self.start)
         self.on_beat()
         for slot in self._slots:
             worker = slot.worker
+            # A held worker does not read: one question at a time, or they would pile up in the channel.
             if worker is not None and worker not in self._asked:
                 self._asked.add(worker)
                 self._filling.soon(self._ask(slot, worker))

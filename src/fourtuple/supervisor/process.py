@@ -46,6 +46,7 @@ def working_directory() -> str:
 
 def this_command() -> Command:
     """Return the command line of this process, with which its workers and its successor are started."""
+    # orig_argv has what sys.argv has not: the options of the interpreter, and ``-m`` with its module.
     return Command((sys.executable, *sys.orig_argv[1:]), working_directory(), dict(os.environ))
 
 
@@ -168,6 +169,7 @@ class Worker:
         self._stack.enter_context(ends_with_us(self.pid))
 
     def _told(self, ready: int) -> None:
+        # One octet: it accepts connections. End of file: the process has closed the pipe or has ended, and never will.
         octets = os.read(ready, 1)
         self._loop.remove_reader(ready)
         os.close(ready)
@@ -184,6 +186,7 @@ class Worker:
         if code is None:
             return
         self._stack.close()
+        # What it told in its last moments, such as its numbers, is still in the socket.
         self.channel.read_rest()
         if not self.ended.done():
             self.ended.set_result(code)
@@ -216,6 +219,7 @@ def start_worker(
         theirs.callback(channel.close)
         readable, writable = os.pipe()
         failed.callback(os.close, readable)
+        # Closed here as soon as the child has its own, or the pipe would have no end of file when the child dies.
         theirs.callback(os.close, writable)
         given = tuple(Given(address, sock.fileno(), label) for address, label, sock in sockets)
         seat = Seat(slot, *share, writable, channel.fileno(), given)
@@ -228,6 +232,8 @@ def start_worker(
             process_group=0,
         )
         try:
+            # Readable when this process ends, and never another one with the same number. SIGCHLD has one handler for
+            # the whole program, and the program may have set its own.
             end = os.pidfd_open(process.pid)
         except BaseException:
             process.kill()

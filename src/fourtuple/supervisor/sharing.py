@@ -35,6 +35,7 @@ def share(limits: Limits, place: int, workers: int, default: int = DEFAULT_MAX_C
     for name in TOTALS:
         total = getattr(limits, name)
         if total is not None:
+            # The remainder goes to the first workers, one each.
             changes[name] = max(1, total // workers + (place < total % workers))
     for name in RATES:
         rate = getattr(limits, name)

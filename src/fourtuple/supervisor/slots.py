@@ -21,7 +21,16 @@ def _backoff() -> Backoff:
 
 @dataclass(eq=False)
 class Slot:
-    """One worker's place. One worker at a time serves it; another may be starting, or draining after it."""
+    """One worker's place. One worker at a time serves it; another may be starting, or draining after it.
+
+    Who accepts at its passive sockets (how a worker comes and goes is in filling.py)::
+
+        its worker --- dies: after 1 s; does not answer: at once ---> a sibling, which has borrowed them
+            ^                                                            |
+            +------ a new worker is ready, or the old one answers -------+
+
+        either --- leave(): steered away from, swept, its worker drained ---> removed
+    """
 
     number: int
     worker: Worker | None = None

@@ -32,6 +32,14 @@ ASK_TIMEOUT = 2.0
 class Supervisor:
     """Serves with several worker processes, on the running loop.
 
+    ::
+
+        starting --- all workers are ready ---> serving --- drain(), abort() ---> stopping ---> stopped
+           |                                     |  ^                                ^
+           |  one does not start                 |  |  it does not start             |
+           v                                     v  |                                |
+        stopped                    upgrade(): the successor starts --- it is ready --+
+
     Parameters
     ----------
     addresses

@@ -84,6 +84,7 @@ class Successor:
             self.end()
             why = f"it was not ready within {timeout:g} s" if isinstance(error, TimeoutError) else str(error)
             raise SupervisorError(f"the new program did not start: {why}") from error
+        # End of file: it has closed its end, because it has failed or was killed.
         if told != _READY:
             self._link.close()
             code = await asyncio.get_running_loop().run_in_executor(None, self._process.wait)
@@ -112,6 +113,7 @@ class Successor:
         if process is not None and process.poll() is None:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
+                # This blocks the loop for a second at most. The workers serve meanwhile.
                 process.wait(1.0)
             process.returncode = 0 if process.poll() is None else process.returncode
 
@@ -143,6 +145,7 @@ class Link:
         loop = asyncio.get_running_loop()
         try:
             await loop.sock_sendall(self._socket, _READY)
+            # One octet, or the end of file if the old supervisor has died: both mean that this one is the only one now.
             await loop.sock_recv(self._socket, 1)
         except OSError:
             pass

@@ -187,12 +187,14 @@ class WorkerEnd:
         """Wait for the end of the channel, in a thread, even while the user's code is imported, or holds the loop."""
         look = select.poll()
         look.register(self._channel_socket.fileno(), 0)  # POLLHUP comes unasked (poll(2))
+        # poll(2) without a timeout: this thread costs nothing until the other end of the channel is closed.
         look.poll()
         self._orphan()
 
     def _orphan(self) -> None:
         """Stop as by SIGTERM, once. It is called by the loop and by the thread, whichever sees the end first."""
         try:
+            # list.pop() happens once, even if the thread and the loop come here together.
             self._not_orphaned.pop()
         except IndexError:
             return

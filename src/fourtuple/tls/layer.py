@@ -6,6 +6,14 @@ sockets, clocks or waiting::
     wire --> received() --> [incoming BIO] --> SSLObject.read  --> plain octets
     wire <-- outgoing() <-- [outgoing BIO] <-- SSLObject.write <-- write()
 
+The states, as attributes that the stream reads::
+
+    handshake --- do_handshake() is done ---> established ----- the peer's close_notify, or FIN -----> ended
+        |                                         |    \\---- end(): our close_notify is written ------> finished
+        |  an alert, no TLS, no agreement         |
+        v                                         |
+      error <-------------------------------------+       no octet passes any more; an alert may still be sent
+
 The two directions end separately, as in TCP. The peer's close_notify ends what it sends; this side may go on sending
 (RFC 8446, 6.1). Our close_notify is made by ``unwrap()``. It is called exactly once, and only when every record has
 been read: if it is called with data pending, or a second time before the peer's close_notify has come, it discards what
@@ -36,6 +44,7 @@ _RECORD = 16 * 1024
 #: Ciphertext is taken out of the buffer in pieces of about this size, so that a large message is not held twice.
 _PIECE = 256 * 1024
 
+# OpenSSL's names of its errors, as ssl.SSLError.reason has them.
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
 )
@@ -125,6 +134,7 @@ class TlsLayer(Layer):
         return plain
 
     def _has_read(self) -> None:
+        # What could not be written before: during the handshake, or while the peer renegotiated.
         if self._held or self._ending:
             self._write_held()
         # Most records need no answer; one that updates the keys does (RFC 8446, 4.6.3).
@@ -162,6 +172,7 @@ class TlsLayer(Layer):
             return False
         self.info = info_of(self._ssl)
         self.established = True
+        # Last: the task that it wakes reads ``info``.
         self._wake()
         return True
 
@@ -309,6 +320,7 @@ def _named(error: Exception, whom: str) -> TlsError:
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
         return TlsCertificateRefused(f"{whom}: the peer sent no certificate, and one is required", reason)
     if "ALERT_" in reason:
+        # TLSV1_ALERT_UNKNOWN_CA, SSLV3_ALERT_HANDSHAKE_FAILURE and so on: the descriptions of RFC 8446, 6.
         alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
         return TlsAlert(f"{whom}: the peer refused with a TLS alert: {alert}", reason, alert)
     if reason in _NO_AGREEMENT:

@@ -49,10 +49,12 @@ def begins_tls(head: bytes, server_side: bool) -> bool:
     alert = head[0] == _ALERT and not server_side
     if head[0] != HANDSHAKE and not alert:
         return False
+    # The major version in a record's header is 3 in every version of TLS (legacy_record_version, RFC 8446, 5.1).
     if len(head) > 1 and head[1] != 3:
         return False
     if len(head) > 4 and not 0 < (head[3] << 8 | head[4]) <= _LONGEST:
         return False
+    # HelloRequest: a server of TLS 1.2 may send it at any time (RFC 5246, 7.4.1.1).
     hellos = (_CLIENT_HELLO,) if server_side else (_SERVER_HELLO, _HELLO_REQUEST)
     return alert or len(head) < ENOUGH or head[5] in hellos
 
