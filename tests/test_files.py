@@ -31,9 +31,9 @@ def unix_socket(path: Path) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[Path], object], str]] = {
-    "fifo": (fifo, "it is a FIFO, a regular file is needed"),
-    "device": (device, "it is a device, a regular file is needed"),
-    "directory": (Path.mkdir, "it is a directory, a regular file is needed"),
+    "fifo": (fifo, "expected a regular file, got a FIFO"),
+    "device": (device, "expected a regular file, got a device"),
+    "directory": (Path.mkdir, "expected a regular file, got a directory"),
     "socket": (unix_socket, "No such device or address"),
 }
 
@@ -81,7 +81,7 @@ def test_a_certificate_that_becomes_a_fifo_does_not_stop_a_server_that_serves(tm
     before = certificates.context
     os.unlink(files.certificate)
     os.mkfifo(files.certificate)
-    with pytest.raises(OptionError, match=r"tls_certificate: cannot read .* it is a FIFO, a regular file is needed"):
+    with pytest.raises(OptionError, match=r"tls_certificate: cannot read .* expected a regular file, got a FIFO"):
         certificates.refresh(10.0)
     assert certificates.context is before
     assert certificates.refresh(20.0) is False  # told once

@@ -27,6 +27,6 @@ def read_regular(path: str | os.PathLike[str]) -> bytes:
     if kind != stat.S_IFREG:
         os.close(number)
         what = _KINDS.get(kind, "something else")
-        raise OSError(errno.EINVAL, f"it is {what}, a regular file is needed", os.fspath(path))
+        raise OSError(errno.EINVAL, f"expected a regular file, got {what}", os.fspath(path))
     with open(number, "rb") as file:
         return file.read()

@@ -130,7 +130,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm('connections', 1000, call)]")
         check_flag("listen", listen)
         if addresses and not listen:
-            raise OptionError(f"listen: False given, with the address {addresses[0]}; one of the two")
+            raise OptionError(f"listen: expected no address with listen=False, got {addresses[0]}")
         alarms = tuple(alarms)
         for alarm in alarms:
             check_type("alarms", alarm, Alarm, optional=False)

@@ -329,7 +329,7 @@ def test_a_timeout_that_might_never_pass_is_refused(pair: Pair) -> None:
         lambda: wait([connection], timeout=math.nan),
         lambda: connect("127.0.0.1:9", "line", timeout=math.nan),
     ):
-        with pytest.raises(OptionError, match=r"^timeout: nan given, a number of seconds, 0 or more, or None needed$"):
+        with pytest.raises(OptionError, match=r"^timeout: expected a number of seconds, 0 or more, or None, got nan$"):
             call()
     assert connection.receive(timeout=math.inf) == b"one"
     assert connection.statistics.messages_out == 0

@@ -197,7 +197,7 @@ def test_a_run_for_people(tmp_path: FilePath) -> None:
 def test_numbers_that_are_none(option: str, value: str) -> None:
     done = CliRunner().invoke(care, [option, value])
     assert done.exit_code == 2
-    assert f"{value!r} given, a number" in done.output
+    assert f", got {value!r}" in done.output
 
 
 def test_a_run_in_which_nothing_came_is_no_success() -> None:

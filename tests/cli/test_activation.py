@@ -89,7 +89,7 @@ def test_a_name_that_is_not_there_is_one_error(passive: socket.socket, workers: 
 @pytest.mark.parametrize(
     ("variables", "told"),
     [
-        ("LISTEN_FDS=many", "LISTEN_FDS: 'many' given, a number needed"),
+        ("LISTEN_FDS=many", "LISTEN_FDS: expected a number (sd_listen_fds(3)), got 'many'"),
         ("LISTEN_FDS=900", "is not open"),
         ("LISTEN_FDS=1 LISTEN_FDNAMES=a:b", "2 names for 1 descriptors"),
     ],

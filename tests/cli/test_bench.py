@@ -273,7 +273,7 @@ def test_what_ctrl_c_leaves_unanswered_is_no_failure() -> None:
     ("arguments", "why"),
     [
         (("--connections", "many"), "cannot read 'many' as a whole number of connections"),
-        (("--connections", "0"), "idle connections or adversaries are needed"),
+        (("--connections", "0"), "expected at least 1, got 0; only idle connections or adversaries"),
         (("--send", r"\q"), r"not one of \n"),
         (("--hex", "--send", "4"), "hexadecimal"),
         (("--send", "a", "--template", "b"), "not both"),
@@ -393,4 +393,4 @@ def test_requests_from_a_fifo(run: Run, tmp_path: Path) -> None:
     for flag in ("--file", "--lines"):
         done = run("bench", "127.0.0.1:1", flag, "fifo")
         assert done.code == 2
-        assert "fifo: it is a FIFO, a regular file is needed" in done.err
+        assert "fifo: expected a regular file, got a FIFO" in done.err

@@ -81,7 +81,7 @@ def test_what_each_worker_has_of_a_limit_of_the_whole_server(run: Run) -> None:
     [
         ("[limits]\nmax_conections = 5\n", "did you mean max_connections?"),
         ("[limit]\n", "there is no table [limit]; did you mean limits?"),
-        ("[limits]\nmax_batch = 0\n", "[limits] max_batch: 0 messages given, at least 1 needed"),
+        ("[limits]\nmax_batch = 0\n", "[limits] max_batch: expected at least 1, got 0 messages"),
         ("[limits]\nread_size = 'big'\n", "cannot read 'big' as a whole number of octets"),
         ("[limits\n", "not TOML"),
         ("[operations]\nhttp = '70000'\n", "--http: cannot read address '127.0.0.1:70000': 70000 is not a port number"),

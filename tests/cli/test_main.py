@@ -204,4 +204,4 @@ def test_a_variable_that_means_nothing_is_refused(variable: str, value: str, tex
 def test_a_directory_in_the_place_of_the_configuration(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fourtuple.toml").mkdir()
     done = run("serve", "upper", "--bind", "127.0.0.1:0")
-    assert (done.code, done.err) == (2, "fourtuple: fourtuple.toml: it is a directory, a regular file is needed\n")
+    assert (done.code, done.err) == (2, "fourtuple: fourtuple.toml: expected a regular file, got a directory\n")

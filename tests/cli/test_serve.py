@@ -477,7 +477,7 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
         (["--exec", "nobody-has-this-program"], "there is no program 'nobody-has-this-program'"),
         (["--exec", "'"], "No closing quotation"),
         (["--exec", ""], "a command is needed"),
-        (["echo", "--low-water", "1m"], "it must be below high_water"),
+        (["echo", "--low-water", "1m"], "expected less than high_water"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused(run: Run, arguments: list[str], what: str) -> None:

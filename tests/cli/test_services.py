@@ -350,19 +350,25 @@ NONSENSE = [
     (f"{TARGET}{AT}workers = 3", "[services.mail] workers: there is no such key here; it belongs in [processes]"),
     (f"{TARGET}{AT}processes = {{}}", "no table that can stand here; it is one of the whole program, [processes]"),
     (f"{TARGET}{AT}limit = {{}}", "[services.mail] limit: there is no such key; did you mean limits?"),
-    (f"{TARGET}{AT}limits = 3", "[services.mail.limits]: 3 given, a table needed"),
-    (f"{TARGET}{AT}tls = true", "[services.mail.tls]: True given, a table needed, or false for no TLS"),
+    (f"{TARGET}{AT}limits = 3", "[services.mail.limits]: expected a table, got 3"),
+    (f"{TARGET}{AT}tls = true", "[services.mail.tls]: expected a table, or false for no TLS, got True"),
     (
         f"{TARGET}{AT}limits.max_conections = 3",
         "[services.mail.limits] max_conections: there is no such option; did you mean max_connections?",
     ),
-    (f"{TARGET}{AT}limits.max_batch = 0", "[services.mail.limits] max_batch: 0 messages given, at least 1 needed"),
-    (f"{TARGET}listen = []", "[services.mail] listen: [] (list) given, a list of addresses needed"),
-    (f"{TARGET}listen = [25]", "[services.mail] listen: [25] (list) given, a list of addresses needed"),
+    (f"{TARGET}{AT}limits.max_batch = 0", "[services.mail.limits] max_batch: expected at least 1, got 0 messages"),
+    (
+        f"{TARGET}listen = []",
+        '[services.mail] listen: expected a list of addresses, as in ["127.0.0.1:9999"], got [] (list)',
+    ),
+    (
+        f"{TARGET}listen = [25]",
+        '[services.mail] listen: expected a list of addresses, as in ["127.0.0.1:9999"], got [25] (list)',
+    ),
     (f"{TARGET}listen = ['localhost']", "[services.mail] listen: "),
     (f"{TARGET}listen = ['127.0.0.1:65536']", "port 65536 is larger than 65535"),
-    (f"target = 3\n{AT}", "[services.mail] target: 3 given, a text needed"),
-    (f"exec = ''\n{AT}", "[services.mail] exec: '' given, a text needed"),
+    (f"target = 3\n{AT}", "[services.mail] target: expected a text, got 3"),
+    (f"exec = ''\n{AT}", "[services.mail] exec: expected a text, got ''"),
     (f"exec = 'cat'\nframing = 'line'\n{AT}", "[services.mail] framing: it does not work with exec"),
     (f"{TARGET}{AT}framing = 'lin'", "[services.mail] framing: "),
     (f"{TARGET}{AT}framing = 'no.py'", "[services.mail] framing: there is no file no.py"),
@@ -375,8 +381,8 @@ NONSENSE = [
     (f"target = 'mail.py:x'\n{AT}", "[services.mail] target: mail.py has no 'x'; its services: service"),
     (f"exec = 'no-such-program'\n{AT}", "[services.mail] exec: --exec: there is no program 'no-such-program'"),
     (f"{TARGET}listen = ['127.0.0.1:25', '25']", "listen: 127.0.0.1:25 is an address of [services.mail] already"),
-    (f"{TARGET}{AT}endpoints = 3", "endpoints: 3 given, tables needed, [[services.mail.endpoints]]"),
-    (f"{TARGET}{AT}{END}]\n{AT}", "given, tables needed, [[services.mail.endpoints]]"),
+    (f"{TARGET}{AT}endpoints = 3", "endpoints: expected tables, [[services.mail.endpoints]], got 3"),
+    (f"{TARGET}{AT}{END}]\n{AT}", "expected tables, [[services.mail.endpoints]], got "),
     (f"{TARGET}{AT}[{END}]]", "[[services.mail.endpoints]] number 1: listen is missing"),
     (
         f"{TARGET}{AT}[{END}]]\n{AT}",
@@ -392,7 +398,7 @@ NONSENSE = [
     ),
     (
         f"{TARGET}[{END}]]\n{AT}limits.max_batch = 0",
-        "[[services.mail.endpoints]] number 1, limits.max_batch: 0 messages given, at least 1 needed",
+        "[[services.mail.endpoints]] number 1, limits.max_batch: expected at least 1, got 0 messages",
     ),
     (
         f"{TARGET}{AT}[services.news]\n{TARGET}{AT}",
@@ -407,8 +413,8 @@ NONSENSE = [
     ("content", "told"),
     [
         *((f"[services.mail]\n{content}", told) for content, told in NONSENSE),
-        ("[services]\ntarget = 'x'\n", "[services] target: 'x' given, it belongs to one service, in [services.NAME]"),
-        ("[services]\nmail = 3\n", "[services] mail: 3 given, a table is needed, [services.NAME]"),
+        ("[services]\ntarget = 'x'\n", "[services] target: it belongs to one service, in [services.NAME]"),
+        ("[services]\nmail = 3\n", "[services] mail: expected a table, [services.NAME], got 3"),
         ("services = 3\n", "services is in no table; there are [limits]"),
     ],
 )

@@ -36,7 +36,7 @@ def test_what_fails_has_its_exit_code(run: Run, serve: Serve, files: Files) -> N
     )
     done = run("serve", "sixteen", "--tls-mode", "sometimes")
     assert done.code == 2
-    assert "'sometimes' given, one of always, detect, starttls needed" in done.err
+    assert "expected one of always, detect, starttls, got 'sometimes'" in done.err
 
 
 def test_the_throw_away_certificate_and_sighup(run: Run, serve: Serve) -> None:

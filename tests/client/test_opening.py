@@ -59,7 +59,7 @@ async def connected(framing: str = "line", **options: Any) -> AsyncIterator[tupl
 
 def test_a_timeout_that_might_never_pass_is_refused(run_async: RunAsync) -> None:
     async def main() -> None:
-        text = r"^timeout: nan given, a number of seconds, 0 or more, or None needed$"
+        text = r"^timeout: expected a number of seconds, 0 or more, or None, got nan$"
         async with connected() as (connection, peer):
             peer.sendall(b"one\n")
             for call in (connection.receive, connection.receive_some):

@@ -846,7 +846,7 @@ def test_pushes_that_stand_before_a_reply_without_end(clients: Clients, peer: Pe
 
 
 def test_pushes_need_one_connection(clients: Clients, peer: Peer) -> None:
-    with pytest.raises(OptionError, match="max_connections: 2 given, 1 needed for pushes"):
+    with pytest.raises(OptionError, match="max_connections: expected 1 with pushes, got 2"):
         clients(peer, pushes=Pushes(), pool=Pool(max_connections=2))
     with pytest.raises(OptionError, match="make the client with pushes=Pushes"):
         clients(peer).pushes()

@@ -76,5 +76,5 @@ def test_every_cut_is_that_of_the_framing_received() -> None:
 
 @pytest.mark.parametrize("given", [(5, u16()), (u16(), None)])
 def test_what_is_no_framing_is_refused(given: tuple[Any, Any]) -> None:
-    with pytest.raises(OptionError, match="a framing is needed"):
+    with pytest.raises(OptionError, match="expected a framing, got"):
         Duplex(*given)

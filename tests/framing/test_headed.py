@@ -211,7 +211,7 @@ def test_octets_of_every_kind_are_sent() -> None:
         (lambda: headed("line,resync=on", "last"), "drops octets"),
         (lambda: headed("eof", "last"), "the messages of eof do not end in the stream itself"),
         (lambda: headed("raw", "last"), "do not end in the stream itself"),
-        (lambda: headed("line", 5), "size is 5 (int), a function is needed, called as size(head)"),
+        (lambda: headed("line", 5), "size: expected a function, called as size(head), got 5 (int)"),
         (lambda: headed("line", lambda: 5), "does not take that"),
         (lambda: headed("line", "first"), "'first' is not one of 'last', '4'"),
         (lambda: headed("line", "a:1|A:2"), "gives two places for A"),

@@ -472,7 +472,7 @@ def no_argument() -> bytes:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: custom(5), "custom: decode is 5 (int), a function is needed, called as decode(buffer, seen)"),
+        (lambda: custom(5), "custom: decode: expected a function, called as decode(buffer, seen), got 5 (int)"),
         (
             lambda: custom(waits_for_octets),
             "custom: decode is waits_for_octets(), an async function, which is not awaited",
@@ -481,7 +481,7 @@ def no_argument() -> bytes:
             lambda: custom(one_argument),
             "decode is called as decode(buffer, seen), and one_argument(buffer: 'bytearray')",
         ),
-        (lambda: custom(angle, "x"), "custom: encode is 'x' (str), a function is needed, called as encode(message)"),
+        (lambda: custom(angle, "x"), "custom: encode: expected a function, called as encode(message), got 'x' (str)"),
         (lambda: custom(angle, waits), "custom: encode is waits(), an async function"),
         (lambda: custom(angle, functools.partial(waits)), "custom: encode is waits(), an async function"),
         (lambda: custom(angle, Waits()), "custom: encode is Waits(), an async function"),
@@ -492,13 +492,13 @@ def no_argument() -> bytes:
         ),
         (lambda: mapped(u16(), waits, bytes), "mapped: decode is waits(), an async function"),
         (lambda: mapped(u16(), no_argument, bytes), "mapped: decode is called as decode(message), and no_argument()"),
-        (lambda: mapped(u16(), bytes, None), "mapped: encode is None, a function is needed, called as encode(value)"),
+        (lambda: mapped(u16(), bytes, None), "mapped: encode: expected a function, called as encode(value), got None"),
         (
             lambda: mapped("u16", bytes, bytes),
             "mapped: 'u16' (str) is not a framing; parse_framing() makes one from a text",
         ),
         (lambda: Mapped(u16(), "json"), "mapped: 'json' (str) is not a Mapping; mapped() makes one of two functions"),
-        (lambda: feed_parser(5), "parser: make is 5 (int), a function is needed, called as make()"),
+        (lambda: feed_parser(5), "parser: make: expected a function, called as make(), got 5 (int)"),
         (lambda: feed_parser(angle), "parser: make is called as make(), and angle(buffer: 'bytearray', seen: 'int')"),
         (lambda: feed_parser(dict, waits), "parser: encode is waits(), an async function"),
         (lambda: event_parser(dict, need_data=5), "parser: need_data is 5 (int); expected a tuple"),

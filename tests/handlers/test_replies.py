@@ -932,7 +932,7 @@ async def _async_generator(message: bytes) -> AsyncIterator[bytes]:
         (lambda s: s.reply(concurrency=2)(_generator), "is a generator"),
         (
             lambda s: s.reply(concurrency=0)(_async),
-            "concurrency: 0 given, a whole number of messages, 1 or more, needed",
+            "concurrency: expected a whole number of messages, 1 or more, got 0",
         ),
         (lambda s: s.reply(lambda: None), "takes 0 arguments"),
         (lambda s: s.reply(lambda a, b, c: None), "takes 3 arguments"),
@@ -967,7 +967,7 @@ def test_an_object_with_an_async_call_is_async() -> None:
 
 
 def test_what_is_no_function_and_no_framing() -> None:
-    with pytest.raises(ServiceError, match="reply: 3 given, a function needed"):
+    with pytest.raises(ServiceError, match="reply: expected a function, got 3"):
         Service("line").reply(3)  # type: ignore[call-overload]
     with pytest.raises(FramingTextError, match="a framing is a text"):
         Service(42)  # type: ignore[arg-type]

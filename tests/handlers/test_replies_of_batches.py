@@ -421,7 +421,7 @@ def three(a: Any, b: Any, c: Any) -> None: ...
         (generator, "replies: .*generator is a generator; expected a function that returns a list"),
         (async_generator, "replies: .*async_generator is an async generator; expected"),
         (three, r"three takes 3 arguments; expected a function of \(messages\) or \(messages, connection\)"),
-        (3, "replies: 3 given, a function needed"),
+        (3, "replies: expected a function, got 3"),
     ],
 )
 def test_what_cannot_take_batches_is_refused(function: Any, text: str) -> None:

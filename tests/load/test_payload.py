@@ -75,7 +75,7 @@ def test_commands_of_resp_are_words() -> None:
         ("fixed:4", Load(), {"messages": [b"hello"]}, "takes messages of 4 octets, this one has 5"),
         ("line", Load(), {"messages": [b"a\nb"]}, "the requests: "),
         ("line", Load(), {"messages": [b"a"], "templates": [b"b"]}, "one of them"),
-        ("line", Load(size=3), {"messages": [b"a"]}, "size: 3 octets given, and messages too"),
+        ("line", Load(size=3), {"messages": [b"a"]}, "size: 3 octets, and messages; expected one of the two"),
         ("resp", Load(), {"messages": [b"SET 'k"]}, "No closing quotation"),
         ("line", Load(), {"templates": [b"{x}"]}, "not one of n, connection"),
     ],
@@ -131,12 +131,12 @@ def test_expectations_that_mean_nothing(text: str) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        ({"connections": 0}, "idle connections or adversaries are needed"),
+        ({"connections": 0}, "expected at least 1, got 0; only idle connections or adversaries"),
         ({"churn": 0, "rate": 10.0}, "use connect_rate"),
         ({"replies": 0, "expect": "same"}, "nothing is waited for"),
         ({"rate": 5.0, "connections": 1, "processes": 2}, "1 given for a rate in 2 processes"),
         ({"timeout": 1e5}, "no more than 7200"),
-        ({"depth": 0}, "at least 1 needed"),
+        ({"depth": 0}, "expected at least 1, got "),
         ({"close": "rst"}, "one of fin, reset"),
     ],
 )

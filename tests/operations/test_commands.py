@@ -152,10 +152,10 @@ def test_the_socket_of_a_killed_server_is_replaced(command: Command, tmp_path: P
     [
         (("--dashboard",), "--dashboard: on, but there is no HTTP server"),
         (("--http", "nowhere:port"), "--http: "),
-        (("--control", ""), "--control: an empty text given"),
+        (("--control", ""), "--control: expected a text or none, got an empty text"),
         (("--user", "no-such-user-here"), "there is no user 'no-such-user-here'"),
         (("--group", "no-such-group"), "there is no group 'no-such-group'"),
-        (("--unix-mode", "worldwide"), "three octal digits needed"),
+        (("--unix-mode", "worldwide"), "expected three octal digits, as in 0660, got "),
     ],
 )
 def test_options_that_cannot_work_are_usage_errors(

@@ -163,9 +163,9 @@ def test_an_inbox_that_drops_keeps_the_newest() -> None:
 
 
 def test_keys_are_checked() -> None:
-    with pytest.raises(OptionError, match="key: 3 functions given"):
+    with pytest.raises(OptionError, match="key: expected one function, or two: of requests and of replies, got 3"):
         Correlation.of((str, str, str), None, False)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="key: "):
         Correlation.of("id", None, False)  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="is_push: given, and pushes are not taken"):
+    with pytest.raises(OptionError, match="is_push: expected on_push= or pushes="):
         Correlation.of(None, bool, False)

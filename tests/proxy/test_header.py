@@ -85,9 +85,9 @@ BAD = {
     "v2, half a TLV": (v2(1, 0x11, TCP4 + b"\x04\0"), "2 octets at its end are not a TLV"),
     "v2, cut TLV": (v2(1, 0x11, TCP4 + b"\x04\0\5abc"), "TLV 0x04 of 5 octets, 3 are left"),
     "v2, checksum": (v2(1, 0x11, TCP4 + b"\x03\0\4abcd"), "its checksum is 0x61626364"),
-    "v2, checksum's size": (v2(1, 0x11, TCP4 + b"\x03\0\2ab"), "a checksum of 2 octets"),
+    "v2, checksum's size": (v2(1, 0x11, TCP4 + b"\x03\0\2ab"), "expected a checksum of 4 octets, got 2"),
     "v2, two checksums": (v2(1, 0x11, TCP4 + b"\x03\0\4abcd" * 2), "2 checksums, no more than 1 is possible"),
-    "v2, SSL": (v2(1, 0x11, TCP4 + b"\x20\0\2ab"), "2 octets about TLS"),
+    "v2, SSL": (v2(1, 0x11, TCP4 + b"\x20\0\2ab"), "expected at least 5 octets about TLS, got 2"),
 }
 
 

@@ -59,6 +59,7 @@ Register = Callable[[Service, Any], object]
 REGISTER: dict[str, Register] = {
     "reply": lambda service, function: service.reply(function),
     "reply in threads": lambda service, function: service.reply(threads=True)(function),
+    "replies": lambda service, function: service.replies(function),
     "conversation": lambda service, function: service.conversation(function),
     "conversation that speaks first": lambda service, function: service.conversation(speaks_first=True)(function),
     "opened": lambda service, function: service.opened(function),
@@ -82,17 +83,21 @@ WRONG = [
     ("reply", generator_of_three, f"generator_of_three takes 3 arguments; {REPLY}"),
     ("reply", Handler().three, f"Handler.three takes 3 arguments; {REPLY}"),
     ("reply", functools.partial(one, 1), f"takes 0 arguments; {REPLY}"),
-    ("reply", 3, "reply: 3 given, a function needed"),
+    ("reply", 3, "reply: expected a function, got 3"),
+    ("reply", None, "reply: expected a function, got None"),
+    ("replies", None, "replies: expected a function, got None"),
     ("reply in threads", three, f"three takes 3 arguments; {REPLY}"),
     ("conversation", none, f"none takes 0 arguments; {CONVERSATION}"),
     ("conversation", two, f"two takes 2 arguments; {CONVERSATION}"),
     ("conversation", two_async, f"two_async takes 2 arguments; {CONVERSATION}"),
     ("conversation", by_name_async, f"by_name_async needs b by name; {CONVERSATION}"),
-    ("conversation", None, "conversation: 3 given, a function needed"),
+    ("conversation", 3, "conversation: expected a function, got 3"),
+    ("conversation", None, "conversation: expected a function, got None"),
     ("conversation that speaks first", two, f"two takes 2 arguments; {CONVERSATION}"),
     ("opened", none, "none takes 0 arguments; expected a function of (connection)"),
     ("opened", two, "two takes 2 arguments; expected a function of (connection)"),
-    ("opened", 3, "opened: 3 given, a function needed"),
+    ("opened", 3, "opened: expected a function, got 3"),
+    ("opened", None, "opened: expected a function, got None"),
     ("closed", none, "none takes 0 arguments; expected a function of (connection)"),
     ("closed", by_name, "by_name needs b by name; expected a function of (connection)"),
     ("failed", one, "one takes 1 argument; expected a function of (error, connection)"),
@@ -100,15 +105,15 @@ WRONG = [
     ("unmapped", one, "one takes 1 argument; expected a function of (message, connection)"),
     ("unmapped", Handler().one, "Handler.one takes 1 argument; expected a function of (message, connection)"),
     ("lifespan", set_up_with_one, "set_up_with_one takes 1 argument; expected a function without arguments"),
-    ("lifespan", 3, "lifespan: 3 given, a function needed"),
+    ("lifespan", 3, "lifespan: expected a function, got 3"),
     ("Service(lifespan=)", set_up_with_one, "set_up_with_one takes 1 argument; expected a function without arguments"),
-    ("Service(lifespan=)", 3, "lifespan: 3 given, a function or None needed"),
+    ("Service(lifespan=)", 3, "lifespan: expected a function or None, got 3"),
     ("Service(lifespan=)", none_async, "none_async must be an async def with one yield"),
     ("Service(lifespan=)", generator, "generator must be an async def with one yield"),
     ("lifespan", asynccontextmanager(set_up), "set_up must be an async def with one yield"),
     ("Service(state=)", none_async, PLAIN),
     ("Service(state=)", one, "one takes 1 argument; expected a function without arguments"),
-    ("Service(state=)", {}, "state: {} (dict) given, a function or None needed"),
+    ("Service(state=)", {}, "state: expected a function or None, got {} (dict)"),
 ]
 
 
@@ -116,7 +121,7 @@ WRONG = [
 def test_a_signature_that_cannot_be_called_is_refused_by_its_name(how: str, function: Any, text: str) -> None:
     service = Service("line")
     with pytest.raises(ServiceError) as raised:
-        REGISTER[how](service, 3 if function is None else function)
+        REGISTER[how](service, function)
     hook = how.removeprefix("Service(").split()[0].removesuffix("=)")
     assert str(raised.value).startswith(f"{hook}: ")
     assert str(raised.value).endswith(text)

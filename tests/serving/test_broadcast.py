@@ -157,7 +157,7 @@ def test_another_way_with_slow_consumers_is_refused(run_async: Any, slow: Any) -
     async def main() -> None:
         async with serving() as (server, _), AsyncExitStack() as stack:
             (talk,) = await crowd(stack, server, 1)
-            with pytest.raises(OptionError, match=r"slow: .* given, one of skip, close, abort needed"):
+            with pytest.raises(OptionError, match=r"slow: expected one of skip, close, abort, got .*"):
                 server.broadcast(b"news", slow=slow)
             assert await says(talk, b"y\n") == b"y\n"
 
@@ -339,9 +339,9 @@ def test_rooms_of_a_chat(run_async: Any, readiness: ReadinessChoice) -> None:
 @pytest.mark.parametrize(
     ("to", "text"),
     [
-        (3, r"to: 3 given, connections, or a function that tells which needed"),
-        (b"all", r"to: 97 given, Connection needed"),
-        (["all"], r"to: 'all' given, Connection needed"),
+        (3, r"to: expected connections, or a function that tells which, got 3"),
+        (b"all", r"to: expected Connection, got 97"),
+        (["all"], r"to: expected Connection, got 'all'"),
     ],
 )
 def test_what_is_no_connection_is_refused(run_async: Any, to: Any, text: str) -> None:

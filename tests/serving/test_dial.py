@@ -364,9 +364,9 @@ def test_starttls_on_it_is_the_clients_side(run_async: Any, readiness: str, paus
     [
         ({"address": "nowhere"}, AddressError, "nowhere"),
         ({"address": "*:9999"}, AddressError, "every address of this machine"),
-        ({"address": "127.0.0.1:1", "timeout": -1}, OptionError, "timeout: -1 given"),
-        ({"address": "127.0.0.1:1", "tls": "yes"}, OptionError, "tls: 'yes' given"),
-        ({"address": "127.0.0.1:1", "server_hostname": 3}, OptionError, "server_hostname: 3 given"),
+        ({"address": "127.0.0.1:1", "timeout": -1}, OptionError, ", got -1"),
+        ({"address": "127.0.0.1:1", "tls": "yes"}, OptionError, ", got 'yes'"),
+        ({"address": "127.0.0.1:1", "server_hostname": 3}, OptionError, ", got 3"),
         ({"address": "127.0.0.1:1", "local_address": "x:y:z"}, AddressError, "x:y:z"),
     ],
 )

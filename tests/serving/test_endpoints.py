@@ -85,7 +85,7 @@ def test_addresses_of_one_endpoint_share_its_counts(run_async: Any, readiness: s
 
 
 def test_an_endpoint_needs_an_address() -> None:
-    with pytest.raises(OptionError, match="address: an empty list given, at least one address needed"):
+    with pytest.raises(OptionError, match="address: expected at least one address, got an empty list"):
         Endpoint([])
     with pytest.raises(AddressError, match="the port is missing"):
         Endpoint([ANY, "localhost"])
@@ -292,7 +292,7 @@ def test_what_an_endpoint_cannot_have() -> None:
         Endpoint("nowhere")
     with pytest.raises(OptionError, match=r"tsl.*did you mean tls\?"):
         Endpoint(ANY, tsl=None)  # type: ignore[call-arg]
-    with pytest.raises(OptionError, match="limits: 5 given, Limits or None needed"):
+    with pytest.raises(OptionError, match="limits: expected Limits or None, got 5"):
         Endpoint(ANY, limits=5)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match=r"max_threads: 3 given for 127.0.0.1:0, it is a limit of the whole server"):
         Server(echo(), Endpoint(ANY, limits=Limits(max_threads=3)))

@@ -230,10 +230,10 @@ def test_variables_of_nobody_or_of_another_process(environ: dict[str, str], hand
 @pytest.mark.parametrize(
     ("environ", "told"),
     [
-        ({"LISTEN_FDS": "one"}, "LISTEN_FDS: 'one' given, a number needed"),
-        ({"LISTEN_FDS": "-1"}, "LISTEN_FDS: '-1' given, a number needed"),
-        ({"LISTEN_FDS": "9999999"}, "LISTEN_FDS: '9999999' given"),
-        ({"LISTEN_FDS": "1", "LISTEN_PID": "me"}, "LISTEN_PID: 'me' given, a number needed"),
+        ({"LISTEN_FDS": "one"}, "LISTEN_FDS: expected a number \\(sd_listen_fds\\(3\\)\\), got 'one'"),
+        ({"LISTEN_FDS": "-1"}, "LISTEN_FDS: expected a number \\(sd_listen_fds\\(3\\)\\), got '-1'"),
+        ({"LISTEN_FDS": "9999999"}, "LISTEN_FDS: expected a number \\(sd_listen_fds\\(3\\)\\), got '9999999'"),
+        ({"LISTEN_FDS": "1", "LISTEN_PID": "me"}, "LISTEN_PID: expected a number \\(sd_listen_fds\\(3\\)\\), got 'me'"),
         ({"LISTEN_FDS": "1", "LISTEN_FDNAMES": "a:b"}, "2 names for 1 descriptors"),
         ({"LISTEN_FDS": "100000"}, "is not open"),
     ],

@@ -186,7 +186,7 @@ async def one_async(a: Any) -> None: ...
     [
         (two, r"goodbye: .*two takes 2 arguments; expected a function of \(connection\)"),
         (one_async, "goodbye: .*one_async must be a plain def"),
-        (None, "goodbye: None given"),
+        (None, "goodbye: expected a message or a function of \\(connection\\), got None"),
     ],
 )
 def test_what_cannot_be_said_is_refused(goodbye: Any, text: str) -> None:

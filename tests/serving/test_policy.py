@@ -166,9 +166,9 @@ def test_a_bucket_never_gives_more_than_its_rate_and_burst(rate: float, pauses: 
     [
         ({"allow": "10.0.0.1/8"}, "allow: cannot read address '10.0.0.1/8': not a network: .*host bits set"),
         ({"deny": "all"}, "deny: cannot read address 'all': not a network"),
-        ({"network_prefix_v4": 33}, "network_prefix_v4: 33 bits given, no more than 32 are possible"),
-        ({"network_prefix_v6": 129}, "network_prefix_v6: 129 bits given, no more than 128 are possible"),
-        ({"accept_rate": 0.0}, "accept_rate: 0.0 connections a second given, at least 0.001 needed"),
+        ({"network_prefix_v4": 33}, "network_prefix_v4: expected no more than 32, got 33 bits"),
+        ({"network_prefix_v6": 129}, "network_prefix_v6: expected no more than 128, got 129 bits"),
+        ({"accept_rate": 0.0}, "accept_rate: expected at least 0.001, got 0.0 connections a second"),
     ],
 )
 def test_what_cannot_be(given: dict[str, Any], text: str) -> None:

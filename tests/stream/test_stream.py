@@ -445,9 +445,9 @@ def test_a_separator_is_searched_once() -> None:
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda stream: stream.take_exactly(-1), "size: -1 given, a whole number of octets, not negative, needed"),
-        (lambda stream: stream.take_some(0), "max_octets: 0 given, a whole number of octets, 1 or more, needed"),
-        (lambda stream: stream.take_until(b"", 1), "separator: b'' given, at least one octet .bytes. needed"),
+        (lambda stream: stream.take_exactly(-1), "size: expected a whole number of octets, not negative, got -1"),
+        (lambda stream: stream.take_some(0), "max_octets: expected a whole number of octets, 1 or more, got 0"),
+        (lambda stream: stream.take_until(b"", 1), "separator: expected at least one octet .bytes., got b''"),
     ],
 )
 def test_impossible_raw_calls(call: Callable[[Stream], bytes], text: str) -> None:

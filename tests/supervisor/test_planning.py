@@ -199,8 +199,8 @@ def test_the_number_of_workers_is_a_number_or_auto() -> None:
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("0", "workers: 0 processes given, at least 1 needed"),
-        ("1000", "workers: 1000 processes given, no more than 256 possible"),
+        ("0", "workers: expected at least 1, got 0 processes"),
+        ("1000", "workers: expected no more than 256, got 1000 processes"),
         ("many", "workers: cannot read 'many' as a whole number of processes or auto or none"),
     ],
 )

@@ -188,7 +188,7 @@ def test_sighup_reads_the_file_again(start: Start, tmp_path: Path) -> None:
     assert ask(news)[1] == "mail"
     second = set(program.pids()) - first
     for broken, told in (
-        (FILE.replace("workers = 2", "workers = 0"), "[processes] workers: 0"),
+        (FILE.replace("workers = 2", "workers = 0"), "[processes] workers: expected at least 1, got 0"),
         (FILE + "limits = {max_bach = 3}\n", "max_bach: there is no such option; did you mean max_batch?"),
         (FILE.replace("news.py", "gone.py"), "worker 1 did not start"),
         (
@@ -346,7 +346,7 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
     content = file.read_text()
     file.write_text(content.replace("[deadlines]", "[limits]\nlow_water = 30000\n[deadlines]"))
     program.process.send_signal(signal.SIGHUP)
-    assert "low_water: 30000 octets given" in program.line_with("the workers before it go on")
+    assert ", got 30000 octets" in program.line_with("the workers before it go on")
     file.write_text(content)
     told("workers", "1")  # the worker that stays has the limit, and one that starts anew gets it
     for _ in range(2):

@@ -60,7 +60,9 @@ def socketserver(
     """
     if isinstance(handler, library.BaseServer):
         if getattr(handler, "socket_type", socket.SOCK_STREAM) != socket.SOCK_STREAM:
-            raise ServiceError(f"socketserver: {type(handler).__name__} is for datagrams; a server of streams needed")
+            raise ServiceError(
+                f"socketserver: expected a server of streams, got {type(handler).__name__}, which is for datagrams"
+            )
         if server is not None:
             raise ServiceError("socketserver: server= goes with a handler class; a server was given already")
         whole, title = handler, function_name(handler.RequestHandlerClass)
@@ -77,7 +79,7 @@ def socketserver(
             kind(request, peer, served)
 
     else:
-        raise ServiceError(f"socketserver: {handler!r} given, a class of socketserver.BaseRequestHandler needed")
+        raise ServiceError(f"socketserver: expected a class of socketserver.BaseRequestHandler, got {handler!r}")
 
     def make(host: Host, service: Service, connection: Connection | None, channel: Channel) -> SocketRunner:
         return SocketRunner(host, service, connection, channel, call)

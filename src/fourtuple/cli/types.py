@@ -78,7 +78,7 @@ def _seconds(text: str, zero: bool) -> float:
     except ValueError:
         value = math.nan
     if not (0 < value < math.inf or (zero and value == 0)):
-        raise ValueError(f"{text!r} given, a number of seconds {'from 0 on' if zero else 'above 0'} needed")
+        raise ValueError(f"expected a number of seconds {'from 0 on' if zero else 'above 0'}, got {text!r}")
     return value
 
 
@@ -91,7 +91,7 @@ def number(least: float, most: float) -> ParamType:
         except ValueError:
             value = math.nan
         if not least <= value <= most:
-            raise ValueError(f"{text!r} given, a number from {least:g} to {most:g} needed")
+            raise ValueError(f"expected a number from {least:g} to {most:g}, got {text!r}")
         return value
 
     return _Read("number", read)

@@ -79,11 +79,11 @@ class _Reading:
 
     def service(self) -> ServiceTable:
         if not isinstance(self._keys, dict):
-            hint = f"a table is needed, [{SERVICES}.NAME]"
+            hint = f"expected a table, [{SERVICES}.NAME], got {seen(self._keys)}"
             home = self._name if self._name in _OF_A_SERVICE else home_of(self._name)
             if home is not None:
                 hint = f"it belongs to one service, in [{SERVICES}.NAME]"
-            raise self._file.error(f"[{SERVICES}] {self._name}: {seen(self._keys)} given, {hint}")
+            raise self._file.error(f"[{SERVICES}] {self._name}: {hint}")
         if not _NAME.match(self._name):
             raise self._file.error(
                 f"{self._shown}: the name of a service has 1 to 32 letters, digits, - and _ of ASCII"
@@ -130,7 +130,7 @@ class _Reading:
     def _text(self, key: str) -> Setting:
         value = self._keys[key]
         if not isinstance(value, str) or not value.strip():
-            raise self._file.error(f"{self._shown} {key}: {seen(value)} given, a text needed")
+            raise self._file.error(f"{self._shown} {key}: expected a text, got {seen(value)}")
         return self._file.setting(value, f"{self._shown} {key}", (*self._path, key))
 
     def _listen(self, keys: Mapping[str, Any], shown: str, path: tuple[str, ...]) -> Setting:
@@ -138,7 +138,7 @@ class _Reading:
         texts = [value] if isinstance(value, str) else value
         if not isinstance(texts, list) or not texts or not all(isinstance(each, str) for each in texts):
             raise self._file.error(
-                f'{shown}: {seen(value)} given, a list of addresses needed, as in ["127.0.0.1:9999"]'
+                f'{shown}: expected a list of addresses, as in ["127.0.0.1:9999"], got {seen(value)}'
             )
         try:
             addresses = tuple(Address.parse(each) for each in texts)
@@ -164,7 +164,7 @@ class _Reading:
             if not isinstance(keys[table], dict):
                 or_false = ", or false for no TLS" if table == "tls" else ""
                 raise self._file.error(
-                    f"{shown.format(table).rstrip(' .')}: {seen(keys[table])} given, a table needed{or_false}"
+                    f"{shown.format(table).rstrip(' .')}: expected a table{or_false}, got {seen(keys[table])}"
                 )
             settings |= options_in(self._file, table, keys[table], shown.format(table), (*path, table))
         return settings, there, off
@@ -175,7 +175,7 @@ class _Reading:
         tables = self._keys.get("endpoints", [])
         if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
             raise self._file.error(
-                f"{self._shown} endpoints: {seen(tables)} given, tables needed, [[{SERVICES}.{self._name}.endpoints]]"
+                f"{self._shown} endpoints: expected tables, [[{SERVICES}.{self._name}.endpoints]], got {seen(tables)}"
             )
         for number, keys in enumerate(tables):
             shown = f"[[{SERVICES}.{self._name}.endpoints]] number {number + 1}"

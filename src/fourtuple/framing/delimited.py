@@ -62,7 +62,7 @@ class Delimited(Split[bytes, Octets]):
         if isinstance(self.delimiters, bytes):
             object.__setattr__(self, "delimiters", (self.delimiters,))
         if not self.delimiters:
-            raise OptionError("delimited: there is no delimiter, at least one is needed")
+            raise OptionError("delimited: expected at least one delimiter, got none")
         for each in self.delimiters:
             check_marker(self, "a delimiter", each)
         for number, each in enumerate(self.delimiters):

@@ -37,7 +37,7 @@ class Duplex(Framing[In_co, Out_contra], Generic[In_co, Out_contra, PeerOut_cont
         for name in ("receives", "sends"):
             framing = getattr(self, name)
             if not isinstance(framing, Framing):
-                raise OptionError(f"duplex: {name} is {told(framing)}, a framing is needed; parse_framing() makes one")
+                raise OptionError(f"duplex: {name}: expected a framing, got {told(framing)}; parse_framing() makes one")
             if isinstance(framing, Duplex):  # one of its two directions is meant
                 object.__setattr__(self, name, getattr(framing, name))
 

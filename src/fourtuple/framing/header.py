@@ -141,7 +141,7 @@ def _length_and_type(block: bytes) -> tuple[bytes, bytes]:
         elif name.lower() == b"content-type":
             kind = value.partition(b";")[0].strip(b" \t").lower()
     if len(lengths) != 1:
-        raise MalformedMessage(f"the headers have {len(lengths)} Content-Length, 1 is needed")
+        raise MalformedMessage(f"expected one Content-Length header, got {len(lengths)}")
     if not lengths[0].isdigit():
         raise MalformedMessage(f"the Content-Length is {excerpt(lengths[0])}, not a number of octets")
     return lengths[0], kind

@@ -116,7 +116,7 @@ class _Header:
             return self._otherwise
         if len(values) > 1 or not values[0].isdigit():
             shown = " and ".join(excerpt(each) for each in values[:2])
-            raise MalformedMessage(f"the header {self._name.decode()} is {shown}, one number of octets is needed")
+            raise MalformedMessage(f"the header {self._name.decode()}: expected one number of octets, got {shown}")
         return announced_size(values[0], None)
 
 

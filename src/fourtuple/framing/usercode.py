@@ -90,7 +90,7 @@ def encoded(framing: object, function: object, returned: object) -> bytes:
 def check_function(what: str, argument: str, function: object, *arguments: object, called: str) -> None:
     """Reject a non-function, an async or generator function, and one that cannot be called as ``called`` shows."""
     if not callable(function):
-        raise OptionError(f"{what}: {argument} is {told(function)}, a function is needed, called as {called}")
+        raise OptionError(f"{what}: {argument}: expected a function, called as {called}, got {told(function)}")
     if _is_async(function) or _is_async(type(function).__call__):
         raise OptionError(f"{what}: {argument} is {name_of(function)}(), an async function, which is not awaited here")
     if inspect.isgeneratorfunction(function):

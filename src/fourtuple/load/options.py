@@ -293,9 +293,11 @@ class Load(Options):
         if self.rate is not None and self.connections < self.processes:
             raise OptionError(f"connections: {self.connections} given for a rate in {self.processes} processes")
         if self.timeout > MAX_TIMEOUT:
-            raise OptionError(f"timeout: {self.timeout:g} seconds given, no more than {MAX_TIMEOUT:g} are possible")
+            raise OptionError(f"timeout: expected no more than {MAX_TIMEOUT:g}, got {self.timeout:g} seconds")
         if not self.connections + self.idle + self.adversaries:
-            raise OptionError("connections: 0 given, but then idle connections or adversaries are needed")
+            raise OptionError(
+                "connections: expected at least 1, got 0; only idle connections or adversaries can do without"
+            )
 
     @property
     def adversaries(self) -> int:

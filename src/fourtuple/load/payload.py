@@ -87,7 +87,7 @@ class Payload:
         Raises :class:`~fourtuple.errors.OptionError` if the framing cannot encode it.
         """
         if load.size is not None and (messages or templates):
-            raise OptionError(f"size: {load.size} octets given, and messages too")
+            raise OptionError(f"size: {load.size} octets, and messages; expected one of the two")
         filled = not messages and not templates
         if filled:
             size = load.size

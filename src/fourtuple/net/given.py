@@ -53,7 +53,7 @@ def check_given(sockets: Iterable[socket.socket | Address]) -> None:
         if not isinstance(each, Address):
             why = _unfit(each)
             if why:
-                raise OptionError(f"socket: {each!r} given, {why}; a bound stream socket of TCP or Unix needed")
+                raise OptionError(f"socket: expected a bound stream socket of TCP or Unix, got {each!r}: {why}")
         try:
             status = os.fstat(number)
         except OSError:
@@ -85,7 +85,7 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
     try:
         why = _unfit(sock)
         if why:
-            raise ListenError(shown, None, f"{why}; a bound stream socket of TCP or Unix needed")
+            raise ListenError(shown, None, f"{why}; expected a bound stream socket of TCP or Unix")
         sock.set_inheritable(False)
         apply_options(sock, options.replace(freebind=False, interface=None))
         sock.setblocking(False)
@@ -156,7 +156,7 @@ def inherited(environ: MutableMapping[str, str]) -> list[Inherited]:
             os.set_inheritable(number, False)
         except OSError as error:
             raise OptionError(
-                f"LISTEN_FDS: {count} given, descriptor {number} is not open ({error.strerror})"
+                f"LISTEN_FDS: expected {count} open descriptors, descriptor {number} is not open ({error.strerror})"
             ) from None
         found.append(Inherited(number, names[place] if names else "unknown"))
     if environ is os.environ:
@@ -192,5 +192,5 @@ def _number(values: Mapping[str, str], name: str) -> int:
         and len(text) < 10
         and (name == "LISTEN_PID" or int(text) <= _MOST_DESCRIPTORS)
     ):
-        raise OptionError(f"{name}: {text!r} given, a number needed (sd_listen_fds(3))")
+        raise OptionError(f"{name}: expected a number (sd_listen_fds(3)), got {text!r}")
     return int(text)

@@ -95,7 +95,7 @@ def taken_over(given: socket.socket, options: Sockets) -> socket.socket:
     wrapped = ssl is not None and isinstance(given, ssl.SSLSocket)
     number = given.detach()
     if number < 0:
-        raise OptionError(f"socket: {shown} given, it is closed; an open one needed")
+        raise OptionError(f"socket: expected an open socket, got {shown}, which is closed")
     try:
         sock = socket.socket(fileno=number)
     except BaseException:
@@ -104,7 +104,7 @@ def taken_over(given: socket.socket, options: Sockets) -> socket.socket:
     try:
         why = "its TLS has begun elsewhere" if wrapped else _unfit(sock)
         if why:
-            raise OptionError(f"socket: {shown} given, {why}; a connected stream socket of TCP or Unix needed")
+            raise OptionError(f"socket: expected a connected stream socket of TCP or Unix, got {shown}: {why}")
         sock.setblocking(False)
         apply_options(sock, options)
     except BaseException:

@@ -196,7 +196,7 @@ async def _close(subject: Subject, request: Mapping[str, Any]) -> bool:
 async def _workers(subject: Subject, request: Mapping[str, Any]) -> None:
     count = _argument(request, "count", int)
     if not 1 <= count <= 1024:
-        raise OperationError(f"workers: {count} given; from 1 to 1024 are possible")
+        raise OperationError(f"workers: expected a number from 1 to 1024, got {count}")
     await subject.set_workers(count)
 
 

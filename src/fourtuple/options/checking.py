@@ -1,6 +1,6 @@
 """Checks for the values of options, parameters, flags, variables and keys, with the same error texts for all.
 
-Each check raises :class:`~fourtuple.errors.OptionError` with the name, the value given and the value needed.
+Each check raises :class:`~fourtuple.errors.OptionError` with the name, the value expected and the value given.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def seen(value: object) -> str:
 
 def refuse(name: str, value: object, needed: str, kind: type[FourTupleError] = OptionError) -> NoReturn:
     """Raise the error for an invalid value."""
-    raise kind(f"{name}: {seen(value)} given, {needed} needed")
+    raise kind(f"{name}: expected {needed}, got {seen(value)}")
 
 
 def kind_of(annotation: str) -> str:
@@ -74,7 +74,7 @@ def check_kind(name: str, value: object, annotation: str, unit: str = "") -> Non
     if fits:
         needed = needed.replace("a number", "a finite number")
     elif kind == "str" and isinstance(value, list | tuple | set | frozenset):
-        needed += f", as in {printable(', '.join(map(str, value)), _SHOWN)!r},"
+        needed += f", as in {printable(', '.join(map(str, value)), _SHOWN)!r}"
     refuse(name, value, needed)
 
 
@@ -88,19 +88,19 @@ def check_range(
     """Raise OptionError for a number that is too small or too large."""
     of = f" {unit}" if unit else ""
     if minimum is not None and not value >= minimum:
-        raise OptionError(f"{name}: {seen(value)}{of} given, at least {minimum:g} needed")
+        raise OptionError(f"{name}: expected at least {minimum:g}, got {seen(value)}{of}")
     if above is not None and not value > above:
-        raise OptionError(f"{name}: {seen(value)}{of} given, more than {above:g} needed")
+        raise OptionError(f"{name}: expected more than {above:g}, got {seen(value)}{of}")
     if maximum is not None and not value <= maximum:
         most = maximum if isinstance(maximum, int) else f"{maximum:g}"
-        raise OptionError(f"{name}: {seen(value)}{of} given, no more than {most} possible")
+        raise OptionError(f"{name}: expected no more than {most}, got {seen(value)}{of}")
 
 
 def check_whole(name: str, value: object, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:
     """Raise an error for a value that is not a whole number of at least ``least``."""
     if type(value) is not int or value < least:
         words = words_for("int", unit)
-        refuse(name, value, f"{words}, {least} or more," if least else f"{words}, not negative,", kind)
+        refuse(name, value, f"{words}, {least} or more" if least else f"{words}, not negative", kind)
 
 
 def check_flag(name: str, value: object, kind: type[FourTupleError] = OptionError) -> None:
@@ -123,7 +123,7 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     known = list(choices)
     if not isinstance(value, str) or value not in known:
         hint = nearest(value, known) if isinstance(value, str) else ""
-        raise OptionError(f"{name}: {seen(value)} given, one of {', '.join(known)} needed{hint}")
+        raise OptionError(f"{name}: expected one of {', '.join(known)}, got {seen(value)}{hint}")
 
 
 def check_type(
@@ -142,7 +142,7 @@ def check_type(
     if isinstance(value, dict) and hasattr(types[0], "__dataclass_fields__"):
         given = ", ".join(f"{key}={each!r}" for key, each in value.items())
         hint = printable(f"{types[0].__name__}({given})", _SHOWN)
-    refuse(name, value, f"{needed}, as in {hint}," if hint else needed, kind)
+    refuse(name, value, f"{needed}, as in {hint}" if hint else needed, kind)
 
 
 def check_callable(

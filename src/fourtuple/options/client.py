@@ -228,7 +228,7 @@ class Retries(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.max_delay < self.delay:
-            raise OptionError(f"max_delay: {self.max_delay!r} given, at least delay ({self.delay!r}) needed")
+            raise OptionError(f"max_delay: expected at least delay ({self.delay!r}), got {self.max_delay!r}")
 
     if TYPE_CHECKING:
 

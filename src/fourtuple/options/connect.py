@@ -57,7 +57,7 @@ class Reconnect(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.jitter > 1:
-            raise OptionError(f"jitter: {self.jitter!r} given, it is a share, at most 1")
+            raise OptionError(f"jitter: expected a share, at most 1, got {self.jitter!r}")
 
     def pause(self, attempt: int, chance: float) -> float:
         """Return the seconds to wait after failed attempt ``attempt``: 1 is the first. ``chance`` is in [0, 1)."""

@@ -129,7 +129,7 @@ def option(
 class Options:
     """The base class of the option families, which checks names, types and ranges.
 
-    For an invalid option it raises :class:`OptionError` with the name, the value given and the value needed.
+    For an invalid option it raises :class:`OptionError` with the name, the value expected and the value given.
     """
 
     #: The prefix of a field's name in flags and variables.
@@ -138,7 +138,7 @@ class Options:
     def __new__(cls, *values: Any, **options: Any) -> Self:
         if values:
             example = f"{cls.__name__}({next(iter(_names(cls)), '')}=...)"
-            raise OptionError(f"{cls.__name__}: {seen(values[0])} given, options by name needed, as in {example}")
+            raise OptionError(f"{cls.__name__}: expected options by name, as in {example}, got {seen(values[0])}")
         for name in options:
             check_name(name, cls)
         return super().__new__(cls)

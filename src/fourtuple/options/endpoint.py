@@ -63,7 +63,7 @@ class Endpoint:
             return
         if isinstance(self.address, list | tuple) and not is_pair(self.address):
             if not self.address:
-                raise OptionError("address: an empty list given, at least one address needed")
+                raise OptionError("address: expected at least one address, got an empty list")
             object.__setattr__(self, "address", tuple(map(_parsed, self.address)))
         else:
             object.__setattr__(self, "address", _parsed(self.address))

@@ -299,16 +299,16 @@ class Limits(Options):
         super().__post_init__()
         if self.low_water >= self.high_water:
             raise OptionError(
-                f"low_water: {self.low_water} octets given, it must be below high_water ({self.high_water})"
+                f"low_water: expected less than high_water ({self.high_water}), got {self.low_water} octets"
             )
         if self.max_outbox < self.high_water:
             raise OptionError(
-                f"max_outbox: {self.max_outbox} octets given, it must be at least high_water ({self.high_water}), "
+                f"max_outbox: expected at least high_water ({self.high_water}), got {self.max_outbox} octets; "
                 "otherwise code that awaits each send() would be refused"
             )
         for name, bits in (("network_prefix_v4", 32), ("network_prefix_v6", 128)):
             if getattr(self, name) > bits:
-                raise OptionError(f"{name}: {getattr(self, name)} bits given, no more than {bits} are possible")
+                raise OptionError(f"{name}: expected no more than {bits}, got {getattr(self, name)} bits")
         for name in ("allow", "deny"):
             try:
                 parse_networks(getattr(self, name))

@@ -84,9 +84,9 @@ class Operations(Options):
         super().__post_init__()
         for name in ("control", "http", "user", "group", "pidfile"):
             if getattr(self, name) == "":
-                raise OptionError(f"{name}: an empty text given; none turns it off")
+                raise OptionError(f"{name}: expected a text or none, got an empty text; none turns it off")
         if self.dashboard and self.http is None:
-            raise OptionError("dashboard: on, but there is no HTTP server; give its address with http, too")
+            raise OptionError("dashboard: on, but there is no HTTP server; also give its address with http")
 
     if TYPE_CHECKING:
 

@@ -37,12 +37,12 @@ class Correlation:
         """Return the correlation for ``key=``: one function for both kinds of messages, or a pair. Checks its type."""
         check_callable("is_push", is_push)
         if is_push is not None and not takes_pushes:
-            raise OptionError("is_push: given, and pushes are not taken; give on_push= or pushes=Pushes(), too")
+            raise OptionError("is_push: expected on_push= or pushes=Pushes() beside it, got neither")
         if key is None:
             return cls(None, None, is_push, takes_pushes)
         if isinstance(key, tuple):
             if len(key) != 2:
-                raise OptionError(f"key: {len(key)} functions given, one needed, or two: of requests and of replies")
+                raise OptionError(f"key: expected one function, or two: of requests and of replies, got {len(key)}")
             of_request, of_reply = key
         else:
             of_request = of_reply = key

@@ -69,7 +69,7 @@ class Plan:
         options = pool or Pool()
         if takes_pushes and options.max_connections != 1:
             raise OptionError(
-                f"max_connections: {options.max_connections} given, 1 needed for pushes: each connection would get them"
+                f"max_connections: expected 1 with pushes, got {options.max_connections}: each one gets them"
             )
         parsed = Address.parse(address)
         if parsed.host == "*":

@@ -318,14 +318,14 @@ def _check(header: bytes, tlvs: tuple[tuple[int, bytes], ...]) -> None:
     for kind, value in tlvs:
         if kind == CRC32C:
             if len(value) != 4:
-                raise ProxyHeaderError(f"PROXY header: a checksum of {len(value)} octets, 4 are needed")
+                raise ProxyHeaderError(f"PROXY header: expected a checksum of 4 octets, got {len(value)}")
             given = int.from_bytes(value, "big")
             seen = crc32c(header[: at + 3] + b"\0\0\0\0" + header[at + 7 :])
             if given != seen:
                 raise ProxyHeaderError(f"PROXY header: its checksum is {given:#010x}, its octets have {seen:#010x}")
         elif kind == SSL:
             if len(value) < 5:
-                raise ProxyHeaderError(f"PROXY header: {len(value)} octets about TLS, at least 5 are needed")
+                raise ProxyHeaderError(f"PROXY header: expected at least 5 octets about TLS, got {len(value)}")
             _tlvs(value[5:])
         at += 3 + len(value)
 

@@ -38,7 +38,7 @@ def _octets(text: str) -> int:
 def _probability(text: str) -> float:
     value = _number(f"{text}x", {"x": 1.0}, "a probability, from 0 to 1")
     if value > 1:
-        raise OptionError(f"{text!r} given, a probability, from 0 to 1 needed")
+        raise OptionError(f"expected a probability, from 0 to 1, got {text!r}")
     return value
 
 
@@ -47,7 +47,7 @@ def _number(text: str, units: dict[str, Any], wanted: str) -> float:
     if found is not None and found[1].strip("0.") == "" and not found[2]:
         return 0.0  # zero is zero in every unit
     if found is None or found[2] not in units:
-        raise OptionError(f"{text.removesuffix('x')!r} given, {wanted} needed")
+        raise OptionError(f"expected {wanted}, got {text.removesuffix('x')!r}")
     return float(found[1]) * float(units[found[2]])
 
 

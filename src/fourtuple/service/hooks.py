@@ -89,7 +89,7 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         :class:`~fourtuple.errors.ServiceError` for None.
         """
         if message is None:
-            raise ServiceError("goodbye: None given, a message or a function of (connection) needed")
+            raise ServiceError("goodbye: expected a message or a function of (connection), got None")
         if callable(message):
             self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",)), None
         else:

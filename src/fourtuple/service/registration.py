@@ -18,6 +18,16 @@ from fourtuple.options import check_callable, check_whole, refuse
 MOST_CONCURRENT = 10_000
 
 
+class OnlyOptions(Enum):
+    """The default of a decorator's function. None is no default: like any other value, it is not a function."""
+
+    #: ``@service.reply(threads=True)``: the function follows.
+    ONLY_OPTIONS = "only options"
+
+
+ONLY_OPTIONS = OnlyOptions.ONLY_OPTIONS
+
+
 class ReplyKind(Enum):
     """How a reply handler is called."""
 

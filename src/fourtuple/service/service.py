@@ -33,7 +33,7 @@ from fourtuple.service.handler import (
 )
 from fourtuple.service.hooks import Hooks
 from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
-from fourtuple.service.registration import check_concurrency, check_hook
+from fourtuple.service.registration import ONLY_OPTIONS, check_concurrency, check_hook
 from fourtuple.service.replies import (
     Batch,
     BatchDecorator,
@@ -134,7 +134,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self, *, threads: Literal[False] = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> ReplyDecorator[In_co, Out_contra, S, L]: ...
     def reply(
-        self, function: Any = None, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
+        self, function: Any = ONLY_OPTIONS, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> Any:
         """Register the reply handler: it takes one message and returns one reply, or ``None`` for no reply.
 
@@ -166,7 +166,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
             self._take(reply_handler(function, threads, concurrency, cancel_on_lost))
             return function
 
-        return register if function is None else register(function)
+        return register if function is ONLY_OPTIONS else register(function)
 
     @overload
     def replies(  # type: ignore[overload-overlap]
@@ -186,7 +186,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     ) -> Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Any]: ...
     @overload
     def replies(self, *, cancel_on_lost: bool = True) -> BatchDecorator[In_co, Out_contra, S, L]: ...
-    def replies(self, function: Any = None, *, cancel_on_lost: bool = True) -> Any:
+    def replies(self, function: Any = ONLY_OPTIONS, *, cancel_on_lost: bool = True) -> Any:
         """Register the reply handler for batches: it takes a list of messages, and returns the list of their replies.
 
         ``function`` is ``def f(messages)`` or ``def f(messages, connection)``, plain or async, for work that is cheaper
@@ -212,7 +212,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
             self._take(batch_handler(function, cancel_on_lost))
             return function
 
-        return register if function is None else register(function)
+        return register if function is ONLY_OPTIONS else register(function)
 
     @overload
     def conversation(
@@ -226,7 +226,9 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     def conversation(
         self, *, speaks_first: bool = False, cancel_on_lost: bool = True
     ) -> ConversationDecorator[In_co, Out_contra, S, L]: ...
-    def conversation(self, function: Any = None, *, speaks_first: bool = False, cancel_on_lost: bool = True) -> Any:
+    def conversation(
+        self, function: Any = ONLY_OPTIONS, *, speaks_first: bool = False, cancel_on_lost: bool = True
+    ) -> Any:
         """Register the conversation handler: ``function(connection)`` drives it, and it is closed when that returns.
 
         An ``async def`` gets a :class:`~fourtuple.Connection`. A plain ``def`` gets a
@@ -250,7 +252,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
             self._take(conversation_handler(function, speaks_first, cancel_on_lost))
             return function
 
-        return register if function is None else register(function)
+        return register if function is ONLY_OPTIONS else register(function)
 
     def program(self, *command: str) -> None:
         """Give every connected socket to the program ``command``, as its standard input and output, like tcpserver(1).

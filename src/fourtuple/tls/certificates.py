@@ -98,7 +98,7 @@ def checked_context(context: ssl.SSLContext, *, server_side: bool) -> ssl.SSLCon
         needed = "a server, made by ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), and not one for a client"
         if not server_side:
             needed = "a client, made by ssl.create_default_context(), and not one for a server"
-        refuse("tls", context, f"a context for {needed},")
+        refuse("tls", context, f"a context for {needed}")
     return context
 
 
