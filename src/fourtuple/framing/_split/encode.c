@@ -21,8 +21,6 @@ static inline Py_ssize_t frame_size(Splitter *s, PyObject *message)
     Py_ssize_t size = PyBytes_GET_SIZE(message);
     if (s->max_sent >= 0 && size > s->max_sent)
         return -1;
-    if (s->step == split_fixed)
-        return size == s->plus ? size : -1;
     if (s->width) {
         long long number = size + s->skip - s->plus;
         int fits = number >= 0 && (s->width == 8 || (uint64_t)number >> (8 * s->width) == 0);
@@ -121,12 +119,29 @@ static inline PyObject *joined(Splitter *s, PyObject **messages, Py_ssize_t coun
     return encoded;
 }
 
+/* Messages of one size, with nothing around them: one that is alone is encoded already. */
+static PyObject *encode_fixed(Splitter *s, PyObject **messages, Py_ssize_t count)
+{
+    Py_ssize_t size = s->plus;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!PyBytes_CheckExact(messages[i]) || PyBytes_GET_SIZE(messages[i]) != size)
+            Py_RETURN_NONE;
+    if (count == 1)
+        return Py_NewRef(*messages);
+    if (count > PY_SSIZE_T_MAX / 2 / size)
+        Py_RETURN_NONE;
+    PyObject *encoded = PyBytes_FromStringAndSize(NULL, count * size);
+    for (Py_ssize_t i = 0; i < count && encoded != NULL; i++)
+        copy_octets(PyBytes_AS_STRING(encoded) + i * size, PyBytes_AS_STRING(messages[i]), size);
+    return encoded;
+}
+
 static PyObject *encode_these(Splitter *s, PyObject **messages, Py_ssize_t count)
 {
     if (s->simple != NULL)
         return joined(s, messages, count, resp_size, write_resp);
-    if (s->step == split_fixed && count == 1)
-        return frame_size(s, *messages) < 0 ? Py_NewRef(Py_None) : Py_NewRef(*messages);
+    if (s->step == split_fixed)
+        return encode_fixed(s, messages, count);
     return joined(s, messages, count, frame_size, write_message);
 }
 

@@ -5,13 +5,26 @@
  */
 #include "framing/_split/split.h"
 
+/* All messages have one size, so one step cuts all that have come: a step for each would cost more than the cut. */
 Step split_fixed(Decoder *d, Batch *batch)
 {
-    Py_ssize_t start = d->start, size = d->splitter->plus;
-    if (held(d) < size)
+    Py_ssize_t size = d->splitter->plus, before = PyList_GET_SIZE(batch->messages), count;
+    count = Py_MIN(held(d) / size, before ? 1 : batch->limit); /* a large message was gathered: more are rare */
+    if (count == 0)
         return more(d, size);
-    d->start = start + size;
-    return deliver(d, batch, cut_out(d, start, start + size));
+    PyObject *messages = PyList_New(before + count);
+    if (before && messages != NULL)
+        PyList_SET_ITEM(messages, 0, Py_NewRef(PyList_GET_ITEM(batch->messages, 0)));
+    for (Py_ssize_t i = before; messages != NULL && i < before + count; i++, d->start += size) {
+        PyObject *message = cut_out(d, d->start, d->start + size);
+        PyList_SET_ITEM(messages, i, message);
+        if (message == NULL)
+            Py_CLEAR(messages);
+    }
+    if (messages == NULL)
+        return RAISED;
+    Py_SETREF(batch->messages, messages);
+    return ON;
 }
 
 /* --- a length of 1 to 8 octets ------------------------------------------------------------------------------------ */
