@@ -85,7 +85,7 @@ static PyObject *through_layer(PyObject *stream, PyObject *octets)
     return taken;
 }
 
-static int append_to_outbox(PyObject *stream, PyObject *octets)
+int turn_append_to_outbox(PyObject *stream, PyObject *octets)
 {
     PyObject *outbox = OUT(stream)->outbox;
     if (!PyList_CheckExact(outbox)) { /* NOTHING: the outbox of this connection was never used */
@@ -94,7 +94,7 @@ static int append_to_outbox(PyObject *stream, PyObject *octets)
             return -1;
         ft_put(&OUT(stream)->outbox, outbox);
     }
-    if (PyList_Append(outbox, octets) < 0)
+    if (ft_append(outbox, Py_NewRef(octets), 0) < 0)
         return -1;
     return ft_add(&OUT(stream)->outbox_size, PyBytes_GET_SIZE(octets));
 }
@@ -112,9 +112,9 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
     if (outbox_size(stream) >= known_limits.max_outbox)
         return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
     if (STREAM(stream)->layer == Py_None)
-        return append_to_outbox(stream, octets);
+        return turn_append_to_outbox(stream, octets);
     PyObject *wire = through_layer(stream, octets);
-    int status = !wire ? -1 : PyBytes_GET_SIZE(wire) ? append_to_outbox(stream, wire) : 0;
+    int status = !wire ? -1 : PyBytes_GET_SIZE(wire) ? turn_append_to_outbox(stream, wire) : 0;
     Py_XDECREF(wire);
     return status;
 }

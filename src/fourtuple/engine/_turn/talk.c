@@ -41,7 +41,7 @@ static int take_to_send(PyObject *connection, PyObject *message)
     Py_ssize_t room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
     int status = 0;
     if (size && size < room - outbox_size(stream)) {
-        status = turn_into_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;
+        status = turn_append_to_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;
         if (status > 0 && CHANNEL(channel)->_dirty != Py_True && ft_done(ft_call0(channel, str.flush_soon)) < 0)
             status = -1;
     }

@@ -286,6 +286,8 @@ int turn_end_steps(Steps *steps, PyObject *runner, int status);
 PyObject *turn_encoder_of(PyObject *framing);
 /* Append octets to the outbox. Raises OutboxFull. */
 int turn_into_outbox(PyObject *stream, PyObject *octets);
+/* The same for some octets for which there is room, on a connection without TLS. */
+int turn_append_to_outbox(PyObject *stream, PyObject *octets);
 /* Encode several replies now, while they are in the processor's nearest cache; later, other connections have evicted
  * them. */
 int turn_encode_early(PyObject *stream);
