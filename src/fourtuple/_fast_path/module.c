@@ -53,7 +53,7 @@ static PyObject *know(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none), Py
 }
 
 static PyMethodDef methods[] = {
-    {"accept_one", accept_one, METH_VARARGS, NULL},
+    {"accept_one", FT_FAST(accept_one), METH_FASTCALL, NULL},
     {"connection_method", turn_connection_method, METH_VARARGS, NULL},
     {"know", FT_FAST(know), METH_VARARGS | METH_KEYWORDS, know_doc},
     {"poll", turn_poll, METH_VARARGS, NULL},
@@ -66,5 +66,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 40, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 41, "The usual turn of a connection, and the splitters, in C.",
           !split_start(module) && !turn_start(module) && !TemplateFields_add_to(module))

@@ -268,13 +268,13 @@ class Turns(Sweeping):
 
     def _close_last(self) -> None:
         """Close ended sockets. A socket that cannot be closed now stays for another turn; no number is closed twice."""
-        to_close = self._to_close
+        to_close, close = self._to_close, os.close
         while to_close:
             sock = to_close[-1]
             try:
                 if isinstance(sock, int):
                     to_close[-1] = -1
-                    os.close(sock)
+                    close(sock)
                 else:
                     sock.close()
             except OSError:  # on Linux the descriptor is free anyway (close(2))

@@ -325,14 +325,12 @@ class Acceptor:
 
     def _out(self, channel: Channel) -> bool:
         name, statistics = channel.stream.name, channel.stream.statistics
-        if channel.id not in self.registry.runners:
+        unnamed = channel.id in self.registry.unnamed
+        if self.registry.leave(channel.id, None if unnamed else statistics) is None:
             return False
-        sums = self.registry.sums_with(statistics)  # allocates, so it comes first: what follows cannot stop half-way
-        self.registry.leave(channel.id)
-        if channel.id in self.registry.unnamed:
+        if unnamed:
             self.registry.unnamed.discard(channel.id)
         else:
-            self.registry.count(sums)
             self.admission.leaves(name)
         self._on_ended()
         return True

@@ -11,6 +11,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from functools import partial
+from types import MemberDescriptorType
 from typing import Any
 
 from fourtuple import events, fast_path
@@ -93,10 +94,11 @@ class ConnectionTemplate(TemplateFields):
         """
         assert fast_path.turn is not None
         accept_one, service, now = fast_path.turn.accept_one, self._service, self._engine.now
+        fd, local = listener.fd, listener.local
         count = code = 0
         # The observer of a connection may pause or close the listener, or change the limits or the service.
         while count < most and listener.mask and self.runner is not None and service.on_opened is None:
-            code = accept_one(self, listener.fd, listener.local, now)
+            code = accept_one(self, fd, local, now)
             if code:
                 break
             count += 1
@@ -118,9 +120,7 @@ class ConnectionTemplate(TemplateFields):
         ``ip`` is the peer's address. For a Unix socket it is none, and counted nowhere.
         """
         registry, by_address = self._registry, self._by_address
-        sums = registry.sums_with(event.statistics)  # allocates, so it comes first: what follows cannot stop half-way
-        registry.leave(event.id)
-        registry.count(sums)
+        registry.leave(event.id, event.statistics)
         registry.probes += event.probe
         count = by_address.pop(ip, 1) - 1
         if count:
@@ -148,7 +148,9 @@ class ConnectionTemplate(TemplateFields):
 
 def record(kind: type) -> tuple[Any, ...]:
     """Return a frozen dataclass and the descriptors of its slots in the order of its fields: the C sets them."""
-    return (kind, *(vars(kind)[name] for name in kind.__match_args__))  # type: ignore[attr-defined]
+    slots = [vars(kind)[name] for name in kind.__match_args__]  # type: ignore[attr-defined]
+    assert all(isinstance(slot, MemberDescriptorType) for slot in slots)  # C takes their places in the object
+    return (kind, *slots)
 
 
 if fast_path.turn is not None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from fourtuple.engine import Channel
 from fourtuple.forking import holds
 from fourtuple.four_tuple import Name
 from fourtuple.handlers import PreambleHandler, Runner
 from fourtuple.serving.values import ServerStatistics
 from fourtuple.stream import Statistics
+
+#: Octets in and out, messages in and out.
+Sums: TypeAlias = tuple[int, int, int, int]
 
 
 class Registry:
@@ -44,7 +49,8 @@ class Registry:
         self.handshakes: int = 0
         self.tls_failures: int = 0
         self.tls_without_close_notify: int = 0
-        self._ended = Totals()
+        #: Octets in and out and messages in and out, of connections that have ended.
+        self._ended: Sums = (0, 0, 0, 0)
         holds(self)
         #: The ids of connections past the preamble, by name. It is None until the first call of find(). Names from the
         #: kernel are unique; names from a balancer may not be, and _namesakes holds the ids of the later ones.
@@ -70,11 +76,18 @@ class Registry:
         if by_name.setdefault(runner.stream.name, id) != id:
             self._namesakes.setdefault(runner.stream.name, []).append(id)
 
-    def leave(self, id: int) -> Runner | None:
-        """Remove a connection that has ended; return its runner, None if it was removed before."""
+    def leave(self, id: int, statistics: Statistics | None) -> Runner | None:
+        """Remove a connection that has ended, and add its counters to the sums, unless they are None.
+
+        Return its runner, None if it was removed before: then nothing is added.
+        """
+        # This allocates, so it comes first: what follows cannot stop half-way.
+        sums = self._ended if statistics is None else with_counters(self._ended, statistics)
         runner = self.runners.pop(id, None)
-        if runner is not None and self._by_name is not None:
-            self._forget(runner.stream.name, id, self._by_name)
+        if runner is not None:
+            self._ended = sums
+            if self._by_name is not None:
+                self._forget(runner.stream.name, id, self._by_name)
         return runner
 
     def _forget(self, name: Name, id: int, by_name: dict[Name, int]) -> None:
@@ -88,14 +101,6 @@ class Registry:
             others.remove(id)
         if others is not None and not others:
             del self._namesakes[name]
-
-    def sums_with(self, statistics: Statistics) -> Totals:
-        """Return the sums with these counters of an ended connection added, for :meth:`count`."""
-        return self._ended.plus(statistics)
-
-    def count(self, sums: Totals) -> None:
-        """Keep new sums: those that include one more ended connection."""
-        self._ended = sums
 
     def find(self, name: Name) -> Runner | None:
         """Return the runner with this name, the oldest of several; None if there is none past the preamble."""
@@ -130,7 +135,8 @@ class Registry:
         totals = self._ended
         living = [runner for runner in self.living() if runner.channel.id not in self.unnamed]
         for runner in living:
-            totals = totals.plus(runner.stream.statistics)
+            totals = with_counters(totals, runner.stream.statistics)
+        octets_in, octets_out, messages_in, messages_out = totals
         return ServerStatistics(
             accepted=self.accepted,
             active=len(living),
@@ -139,10 +145,10 @@ class Registry:
             refused=refused,
             aborted=self.aborted,
             abandoned=self.abandoned,
-            octets_in=totals.octets_in,
-            octets_out=totals.octets_out,
-            messages_in=totals.messages_in,
-            messages_out=totals.messages_out,
+            octets_in=octets_in,
+            octets_out=octets_out,
+            messages_in=messages_in,
+            messages_out=messages_out,
             limited=limited,
             accept_failures=accept_failures,
             handshakes=self.handshakes,
@@ -151,22 +157,12 @@ class Registry:
         )
 
 
-class Totals:
-    """Sums over the connections that have ended."""
-
-    __slots__ = ("messages_in", "messages_out", "octets_in", "octets_out")
-
-    def __init__(self, octets_in: int = 0, octets_out: int = 0, messages_in: int = 0, messages_out: int = 0) -> None:
-        self.octets_in: int = octets_in
-        self.octets_out: int = octets_out
-        self.messages_in: int = messages_in
-        self.messages_out: int = messages_out
-
-    def plus(self, statistics: Statistics) -> Totals:
-        """Return new sums, with one connection's counters added."""
-        return Totals(
-            self.octets_in + statistics.octets_in,
-            self.octets_out + statistics.octets_out,
-            self.messages_in + statistics.messages_in,
-            self.messages_out + statistics.messages_out,
-        )
+def with_counters(sums: Sums, statistics: Statistics) -> Sums:
+    """Return the sums with one connection's counters added. A tuple costs less than an object: each end makes one."""
+    octets_in, octets_out, messages_in, messages_out = sums
+    return (
+        octets_in + statistics.octets_in,
+        octets_out + statistics.octets_out,
+        messages_in + statistics.messages_in,
+        messages_out + statistics.messages_out,
+    )

@@ -51,6 +51,6 @@ PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *
 
 /* Make an instance of a record's class: in Python, that would take longer than all the rest. */
 PyObject *accept_record(PyObject *record, PyObject *const *fields);
-PyObject *accept_one(PyObject *module, PyObject *arguments);
+PyObject *accept_one(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
 #endif
