@@ -2,7 +2,7 @@
 
 After fork(2) both processes have the same sockets. If the child kept them, they would stay open: a port on which no
 process accepts when the parent has stopped, or a connection whose peer never gets the parent's FIN. So the child closes
-its copies, with close(2) only. shutdown(2) and epoll_ctl(2) would affect the parent's sockets, too. The child sends no
+its copies, with close(2) only. shutdown(2) and epoll_ctl(2) would also affect the parent's sockets. The child sends no
 TLS close_notify, because the parent continues the conversation.
 
 A program that is started in a child (subprocess, multiprocessing's spawn) inherits none of these sockets: they are made

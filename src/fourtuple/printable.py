@@ -118,7 +118,7 @@ def traceback_of(
     exception before another one is told at all (default: all are).
 
     The form is that of :mod:`traceback`, but an exception's text always takes one line. There are at most
-    :data:`MOST_LINES`, and the work is bounded, too: :data:`MOST_FRAMES` of one exception, :data:`MOST_CAUSES` in one
+    :data:`MOST_LINES`, and the work is also bounded: :data:`MOST_FRAMES` of one exception, :data:`MOST_CAUSES` in one
     chain, :data:`MOST_NESTED` nested groups, :data:`MOST_ERRORS` altogether.
     """
     return _told_of(error, lambda: _Traceback(frames or _all_frames, tells or _tells).lines(error))

@@ -253,7 +253,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
 
         Call it on the server's loop, and from other threads by ``server.call_soon(server.adopt, sock)``. Raises
         :class:`~fourtuple.errors.OptionError` for another kind of socket, or a closed one, and
-        :class:`~fourtuple.errors.ServiceError` if the server is not started; the socket is closed in these cases, too.
+        :class:`~fourtuple.errors.ServiceError` if the server is not started; the socket is also closed in these cases.
         """
         self._check_thread("adopt")
         runner = self._life.adopt(sock)

@@ -120,7 +120,7 @@ def test_a_control_socket_and_pages_in_use_are_noticed_before_workers_start(run:
 def test_the_pages_and_a_service_at_one_address(run: Run, http: str, bind: str, workers: tuple[str, ...]) -> None:
     done = run("serve", "upper", "--http", http, "--bind", bind, *workers)
     assert (done.code, done.text) == (2, "")
-    assert "is an address of the service, too" in done.err
+    assert "is also an address of the service" in done.err
 
 
 @pytest.mark.parametrize(

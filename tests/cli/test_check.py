@@ -87,7 +87,7 @@ def test_what_each_worker_has_of_a_limit_of_the_whole_server(run: Run) -> None:
         ("[operations]\nhttp = '70000'\n", "--http: cannot read address '127.0.0.1:70000': 70000 is not a port number"),
         (
             "[operations]\nhttp = '9101'\n[services.a]\ntarget = 'echo'\nframing = 'line'\nlisten = ['*:9101']\n",
-            "--http: 127.0.0.1:9101 is an address of the service, too",
+            "--http: 127.0.0.1:9101 is also an address of the service",
         ),
     ],
 )

@@ -560,7 +560,7 @@ def test_a_file_is_one_message_whatever_is_in_it(run: Run, serve: Serve, tmp_pat
         (("--file", "nothing"), 2, "--file nothing: No such file or directory"),
         (("--file", "picture"), 2, "Invalid value for '--file': fixed:16 takes messages of 16 octets, this one has 3"),
         (("--repeat", "2"), 2, "--repeat and --interval need messages: give --send or --file."),
-        (("--send", "Hi there, server", "--interval", "1"), 2, "give --repeat, too."),
+        (("--send", "Hi there, server", "--interval", "1"), 2, "also give --repeat."),
         (("--send", "Hi there, server", "--repeat", "0"), 2, "Invalid value for '--repeat'"),
         (("--send", "Hi there, server", "--repeat", "2", "--interval", "-1"), 2, "a number of seconds from 0 on"),
     ],

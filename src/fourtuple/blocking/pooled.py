@@ -40,7 +40,7 @@ class Client(Generic[In_co, Out_contra]):
 
     ``with Client(address, framing) as client: reply = client.request(message)``. Several threads may use it. Its
     parameters are those of :class:`fourtuple.Client`, except that ``greet`` and ``on_push`` are plain functions. Their
-    defaults are the same, too. ``key``, ``is_push``, ``pushes``, ``idempotent``, ``pool``, ``retries`` and ``observer``
+    defaults are also the same. ``key``, ``is_push``, ``pushes``, ``idempotent``, ``pool``, ``retries`` and ``observer``
     are the same, and ``options`` are those of :func:`connect`. ``greet`` gets a :class:`~fourtuple.BlockingConnection`.
     ``on_push`` is called by :meth:`request`, after its reply has come, in the thread of the request. Idle connections
     are checked, replaced and sent a ping when they are used again, because no thread does it before.

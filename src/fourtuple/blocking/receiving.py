@@ -92,7 +92,7 @@ class Receiving:
         return ConnectionBusy(f"{self._stream.name}: another thread is receiving")
 
     def begin_asking(self, thread: int) -> None:
-        """Reserve receiving for this thread's requests until ``asking`` is None again; only close() may receive, too.
+        """Reserve receiving for this thread's requests until ``asking`` is None again; only close() may also receive.
 
         Raises ConnectionBusy, before anything is sent, while another thread receives or has requests.
         """

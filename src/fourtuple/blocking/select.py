@@ -22,7 +22,7 @@ def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
     They have a message, the end of file, or an error. A message that is decoded already counts, although select(2) on
     the socket would not see it; a part of a message does not count. Outboxes are written meanwhile. Returns ``[]``
     after ``timeout`` seconds, and for an empty list of connections. A connection that another thread closes or aborts
-    meanwhile is returned, too: its ``receive()`` raises ConnectionEnded.
+    meanwhile is also returned: its ``receive()`` raises ConnectionEnded.
 
     Raises :class:`~fourtuple.errors.ConnectionBusy` when another thread receives from one of the connections.
     """
@@ -76,7 +76,7 @@ def _pump(waiting: Sequence[BlockingConnection], until: float | None) -> bool:
                     return True
                 until = earlier(until, each._socket.clock() + LONGEST_WAIT)
                 throttled = True
-    except ConnectionEnded:  # another thread has just ended the connection, which is a result, too
+    except ConnectionEnded:  # another thread has just ended the connection, which is also a result
         held.clear()
         return True
     gaps = [each._stream.gap_at for each in waiting if each._stream.gap_at is not None]

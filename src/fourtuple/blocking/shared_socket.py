@@ -114,7 +114,7 @@ class SharedSocket:
             del descriptor  # so that no traceback keeps it
 
     def set_alarm(self, alarm: Wakes, poll: Poll, until: float | None) -> float | None:
-        """Let the alarm end the poll, too; return until when the poll may wait."""
+        """Let the alarm also end the poll; return until when the poll may wait."""
         with self.lock:
             ringing = alarm.fileno()
         if ringing is None:

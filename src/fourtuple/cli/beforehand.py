@@ -126,7 +126,7 @@ def check_http(operations: Operations, addresses: Iterable[Address]) -> None:
     for address in addresses:
         if _collide(http, address):
             raise Failure(
-                f"--http: {http} is an address of the service, too ({address}); choose another port for one of them",
+                f"--http: {http} is also an address of the service ({address}); choose another port for one of them",
                 Exit.USAGE,
             )
 

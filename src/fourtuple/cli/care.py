@@ -29,7 +29,7 @@ _WIDTH = 100
 @click.option("--delay", type=types.number(0, 2000), default=30.0, metavar="MS", help="One way, in ms.  [30]")
 @click.option("--rate", type=types.number(8, 10_000), default=1000.0, metavar="KBIT", help="Kilobits a second.  [1000]")
 @click.option("--seed", type=int, default=1, metavar="N", help="Of chance: the same one loses the same.  [1]")
-@click.option("--svg", metavar="FILE", help="Draw the run as SVG, too.")
+@click.option("--svg", metavar="FILE", help="Also draw the run as SVG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON instead.")
 def care(seconds: float, loss: float, delay: float, rate: float, seed: int, svg: str | None, as_json: bool) -> None:
     """Show how TCP cares for one connection over a slow path that loses segments.

@@ -25,7 +25,7 @@ from fourtuple.printable import printable
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
-@click.option("--all", "everything", is_flag=True, help="Print the options that have their defaults, too.")
+@click.option("--all", "everything", is_flag=True, help="Also print the options that have their defaults.")
 @click.option(
     "--files", is_flag=True,
     help="Also look on this machine, as this user: certificates and keys, --user and --group, the folders of --control "

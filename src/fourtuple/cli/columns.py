@@ -162,7 +162,7 @@ def _word(name: str) -> Callable[[Socket], str]:
     return _written(name, str)
 
 
-# -- colours: each says what the text says, too ------------------------------------------------------------
+# -- colours: each says what the text also says ------------------------------------------------------------
 
 _STATES = {
     states.ESTABLISHED: "green", states.LISTEN: "cyan", states.CLOSE_WAIT: "yellow", states.SYN_SENT: "yellow",

@@ -59,7 +59,9 @@ CONNECT_SECONDS = 10.0
     "--interval", type=types.seconds(zero=True), metavar="SECONDS",
     help="The time between the rounds of --repeat; a round also waits for its replies.  [1]",
 )  # fmt: skip
-@click.option("--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal; --send, too.")
+@click.option(
+    "--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal, also those of --send."
+)
 @click.option(
     "--timeout", type=types.seconds(), metavar="SECONDS",
     help="For connecting, and for each reply after everything is sent.  "
@@ -120,7 +122,7 @@ def connect(
     if messages is None and (repeat > 1 or interval is not None):
         raise click.UsageError("--repeat and --interval need messages: give --send or --file.")
     if repeat == 1 and interval is not None:
-        raise click.UsageError("--interval is the time between the rounds of --repeat: give --repeat, too.")
+        raise click.UsageError("--interval is the time between the rounds of --repeat: also give --repeat.")
     from fourtuple.cli.interrupts import (
         run_until_interrupted,
     )  # imported here: --help and usage errors need no event loop

@@ -53,7 +53,7 @@ class Chunks(Reader):
 
 
 class Lines(Reader):
-    """Each line is a message, without its newline; octets after the last newline are one, too."""
+    """Each line is a message, without its newline; so are octets after the last newline."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

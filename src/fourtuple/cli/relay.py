@@ -66,13 +66,13 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 )  # fmt: skip
 @click.option(
     "--toxics", "toxics_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
-    help="A file with a toxic in each line. SIGHUP reads it again, for open conversations, too.",
+    help="A file with a toxic in each line. SIGHUP reads it again, also for open conversations.",
 )  # fmt: skip
 @click.option(
     "--list-toxics", is_flag=True, is_eager=True, expose_value=False, callback=_list_toxics, help="Show all toxics.",
 )  # fmt: skip
 @click.option("--seed", type=int, metavar="N", help="Of what happens at random.  [another one in each run]")
-@click.option("--target-tls", is_flag=True, help="Speak TLS with the target. Any of its options means it, too.")
+@click.option("--target-tls", is_flag=True, help="Speak TLS with the target. Any of its options also means it.")
 @click.option(
     "--target-server-name", metavar="NAME", help="What the target's certificate has to be for.  [the host of TARGET]"
 )
@@ -85,7 +85,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     help=f"For connecting to the target.  [{CONNECT_SECONDS:g}]",
 )  # fmt: skip
 @click.option("--quiet", "-q", is_flag=True, help="No lines for messages and single connections.")
-@click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, every traceback, too.")
+@click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, and every traceback.")
 @click.option("--hexdump", is_flag=True, help="Show messages in hexadecimal.")
 @click.option(
     "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",

@@ -33,7 +33,7 @@ WATCH_SECONDS = 2.0
 @click.option(
     "--slow", is_flag=True, help="Only slow connections: queues that do not move, long round trips, timeouts."
 )
-@click.option("--unix", is_flag=True, help="Unix sockets, too.")
+@click.option("--unix", is_flag=True, help="Also Unix sockets.")
 @click.option("--sort", metavar="FIELD", multiple=True, help="Order by a field; -FIELD has the largest first.")
 @click.option("--group", metavar="FIELD", help="Count by a field: program, peer, local-port, state ...")
 @click.option("--limit", "-n", type=click.IntRange(1), metavar="N", help="At most this many rows.")
@@ -55,7 +55,7 @@ WATCH_SECONDS = 2.0
 @click.option("--close", is_flag=True, help="Close these connections: RST to the peer. It asks before it does.")
 @click.option(
     "--listener", "closing", type=types.address(), multiple=True, metavar="ADDRESS",
-    help="With --close: close the listener at this address, too. No other listener is ever closed.",
+    help="With --close: also close the listener at this address. No other listener is ever closed.",
 )  # fmt: skip
 @click.option("--yes", is_flag=True, help="With --close: do not ask.")
 @click.option("--no-owners", is_flag=True, help="Do not look up processes: much faster where there are many.")

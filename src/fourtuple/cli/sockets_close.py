@@ -24,7 +24,7 @@ def close_found(seen: Snapshot, named: Sequence[object], wanted: Filter, *, yes:
             raise Failure(f"no listener at {address} is among {wanted.text!r}", Exit.FAILED)
     for listener in spared:
         click.echo(
-            f"left alone: the listener at {listener.address}; --listener {listener.address} closes it, too", err=True
+            f"left alone: the listener at {listener.address}; --listener {listener.address} also closes it", err=True
         )
     if not chosen:
         raise Failure("there is nothing to close: no connection matches", Exit.FAILED)

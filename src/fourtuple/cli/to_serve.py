@@ -98,7 +98,7 @@ def _program(command: str) -> Service:
 
 
 def _loaded(target: str, framing: Framing | None) -> Service:
-    from fourtuple.cli import targets  # imported here, too
+    from fourtuple.cli import targets  # also imported here
 
     service = targets.load(target)
     try:

@@ -249,7 +249,7 @@ class Client(Generic[In_co, Out_contra]):
         return push
 
     async def _deliver(self) -> None:
-        """Call ``on_push`` with each push. What it raises is raised by the next request, too."""
+        """Call ``on_push`` with each push. The next request also raises what it raises."""
         assert self._on_push is not None
         with suppress(ConnectionEnded):
             while True:

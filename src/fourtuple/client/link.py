@@ -66,7 +66,7 @@ class AsyncLink(StreamLink):
             return self.stream.named(error)
         if not waiting:
             return EndOfFile(f"{self.name}: the peer sent end of file while the connection was idle")
-        # Over TLS these octets need not be a message: a server sends tickets, too (RFC 8446, 4.6.1).
+        # Over TLS these octets need not be a message: a server also sends tickets (RFC 8446, 4.6.1).
         return None if self.sealed or self._takes_pushes else unasked(self.name)
 
     def close(self) -> None:

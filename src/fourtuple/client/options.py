@@ -57,11 +57,11 @@ class Connect(Options):
     tls: Tls | ssl.SSLContext | bool | None = option(
         None,
         "True for the defaults, `Tls` options or an `ssl.SSLContext`; the connection is returned after the "
-        "handshake, which `handshake_timeout` bounds, too: the earlier of the two",
+        "handshake, which `handshake_timeout` also bounds: the earlier of the two",
         reason="no TLS",
     )
     """True for the defaults, `Tls` options or an `ssl.SSLContext`; the connection is returned after the handshake,
-    which `handshake_timeout` bounds, too: the earlier of the two. Default: none (no TLS).
+    which `handshake_timeout` also bounds: the earlier of the two. Default: none (no TLS).
     """
     server_hostname: str | None = option(
         None, "the name that the server's certificate must have", reason="the host of the address"

@@ -262,7 +262,7 @@ class Connection(
 
     def _done(self, messages: int = 1) -> Sent:
         """Return the awaitable for a call that has sent so many messages."""
-        over = self._channel.engine.share.spend(messages or 1)  # a call that sends no message takes time, too
+        over = self._channel.engine.share.spend(messages or 1)  # a call that sends no message also takes time
         if self._stream.crowded:
             return Later(self._relieved)
         return self._others_first() if over else DONE

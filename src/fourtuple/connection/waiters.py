@@ -1,6 +1,6 @@
 """The tasks that wait in calls of a connection: for room to send, for a handshake, for the end. Receiving is apart.
 
-The timers are here, too: few connections have any of these.
+The timers are also here: few connections have any of these.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class Channel(Watching):
             else:
                 self._unwatch(events)
         # For a reset, the kernel reports ERR a moment before the socket is writable (tcp_reset() in tcp_input.c). The
-        # outbox is written then, too, because a socket that is no longer watched brings no other event.
+        # outbox is also written then, because a socket that is no longer watched brings no other event.
         if events & (OUT | ERR | HUP) and self._socket is not None and not self.detached:
             self.flush()
             self._after_write()

@@ -111,7 +111,7 @@ class Engine(Turns):
     # -- deadlines ----------------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Check the deadlines of all channels once. The loop's timer calls it; a test with its own clock may, too."""
+        """Check the deadlines of all channels once. The loop's timer calls it; so may a test with its own clock."""
         self.recovering, self.unwell = self.unwell, False  # a step that fails again sets it again
         try:
             quiet = self.readiness.look()

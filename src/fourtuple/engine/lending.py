@@ -44,7 +44,7 @@ class Lending(Ending):
     def take_back(self, reason: Reason = Reason.CLOSED, *, at_once: bool = False) -> None:
         """Close the connection of a program that has ended, lingering unless ``at_once``.
 
-        The program's children may still have the socket; they lose the connection, too.
+        The program's children may still have the socket; they also lose the connection.
         """
         self.reattach()
         if self._socket is None:

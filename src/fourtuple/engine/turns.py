@@ -112,7 +112,7 @@ class Turns(Sweeping):
     def _woken(self) -> None:
         """Run a turn: the loop found the epoll set readable.
 
-        If a turn for left-over work is already scheduled, this does nothing: that turn polls the set, too. With two
+        If a turn for left-over work is already scheduled, this does nothing: that turn polls the set as well. With two
         turns in a row, one connection would get a share in each.
         """
         if not (self._goes_on or self.inert or self.closed):

@@ -25,7 +25,7 @@ The tree, each class with the built-in exception that it also is::
     │   ├── ConnectTimeout (TimeoutError)
     │   ├── ConnectReset (ConnectionResetError)
     │   ├── HostUnreachable, NetworkUnreachable
-    │   ├── NameNotFound (socket.gaierror is an OSError, too)
+    │   ├── NameNotFound (socket.gaierror is also an OSError)
     │   ├── NoLocalPort, LocalAddressInUse, LocalAddressUnavailable
     │   ├── ConnectForbidden (PermissionError)
     │   └── NoSuchSocket (FileNotFoundError)     a Unix path that does not exist

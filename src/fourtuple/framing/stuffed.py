@@ -250,7 +250,7 @@ class Hdlc(Stuffed):
     exclusive-or 0x20) or ``"jt808"`` (0x7d 0x02 and 0x7d 0x01: the vehicle terminals of JT/T 808).
 
     Octets before the first flag of the stream are noise: they are skipped and counted. A flag after an escape aborts
-    the message, which is skipped and counted, too. More than ``max_message`` octets raise
+    the message, which is also skipped and counted. More than ``max_message`` octets raise
     :class:`~fourtuple.errors.MessageTooLong`. An empty message without fcs would be an idle line: the encoder raises
     :class:`~fourtuple.errors.EncodeError` for it.
 

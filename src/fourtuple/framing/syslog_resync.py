@@ -20,7 +20,7 @@ class ResyncingSyslog(DelimiterDecoder):
     """Both methods of RFC 6587, as :class:`~fourtuple.framing.decimal.Syslog` distinguishes them.
 
     A counted message that is too long is skipped by its count, a trailed one up to its trailer. Digits without the
-    space that ends a count begin a trailed message; rsyslog reads it as one, too.
+    space that ends a count begin a trailed message, as rsyslog also reads it.
     """
 
     __slots__ = ("_count", "_left", "_no_count", "_swallowing")

@@ -71,7 +71,7 @@ def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:
 
 
 def encoded(framing: Framing, replies: Sequence[Any]) -> tuple[bytes, int, BaseException | None]:
-    """Encode the replies to a batch, up to the first that cannot be encoded: return its error, too.
+    """Encode the replies to a batch, up to the first that cannot be encoded; return its error as well.
 
     They are one write: of several, the later ones might find the outbox full.
     """

@@ -74,7 +74,7 @@ class AsyncConversation(Runner):
             self.channel.abort()
 
     def half_close(self) -> None:
-        """Half-close while the handler waits for an idle peer, so that the peer ends its direction, too.
+        """Half-close while the handler waits for an idle peer, so that the peer also ends its direction.
 
         The handler then receives the end of file as at any other time.
         """

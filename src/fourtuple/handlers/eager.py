@@ -158,7 +158,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
     def _go_on_with(
         self, coroutine: Coroutine[Any, Any, Any], framing: Framing, context: contextvars.Context, yielded: Any
     ) -> None:
-        """Let the task that stood in run a coroutine that waits, and the messages behind it. The C calls it, too."""
+        """Let the task that stood in run a coroutine that waits, and the messages behind it. The C also calls it."""
         spares = self.host.spares
         task = spares.task
         assert task is not None

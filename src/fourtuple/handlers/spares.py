@@ -224,7 +224,7 @@ class Spares(SparesFields):
         """Let a task stand in as the current task, and return it. Call it if :meth:`ready`."""
         task = self.task
         assert task is not None
-        # What asyncio calls around each step of a task. Third-party loops and eager tasks use it, too (documented in
+        # What asyncio calls around each step of a task. Third-party loops and eager tasks also use it (documented in
         # asyncio's "Extending").
         _enter_task(self.loop, task)
         return task

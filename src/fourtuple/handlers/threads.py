@@ -279,7 +279,7 @@ class Threads:
             self._average += (min(took, _MOST_SECONDS) - self._average) / 16
             self._over.append(job)
             del job
-            # While something is queued, the loop's look is due, too.
+            # While something is queued, the loop's look is due as well.
             if not (self._queue and self._average < _SHORT_SECONDS) and not self._tell_loop():
                 return
 

@@ -29,7 +29,7 @@ def sockets(
     sort
         Names of fields, the most important first; ``"-rtt"`` has the largest first. Listeners first unless given.
     unix
-        Unix stream sockets, too. Default: False.
+        Also Unix stream sockets. Default: False.
     owners
         Look up processes, users and containers. This reads the descriptors of all processes, and takes most of the
         time; processes of other users are seen by root only. Default: True.

@@ -30,7 +30,7 @@ class Closed:
 
     @property
     def gone(self) -> bool:
-        """Whether there was nothing left to close: closing one end of a connection ends the other, too."""
+        """Whether there was nothing left to close: closing one end of a connection also ends the other."""
         return self.errno == ENOENT
 
 

@@ -30,7 +30,7 @@ def snapshot(*, names: frozenset[str] = _EVERY_STATE, unix: bool = False, source
     """Read every socket in these states, without its owners: see :func:`with_owners`.
 
     ``source`` is ``"netlink"``, ``"proc"``, or ``"auto"``: netlink, and /proc where that is closed. Connections in an
-    accept queue are known only if connections are read, too.
+    accept queue are known only if connections are also read.
     """
     why = ""
     if source != "proc":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fourtuple.net.tcpinfo import STATES
 
-#: The kernel's names that the field writes otherwise. A SYN-RECV without a socket of its own is SYN-RECV, too.
+#: The kernel's names that the field writes otherwise. A SYN-RECV without a socket of its own is also SYN-RECV.
 _WRITTEN = {"CLOSE": "closed", "FIN_WAIT1": "fin-wait-1", "FIN_WAIT2": "fin-wait-2", "NEW_SYN_RECV": "syn-recv"}
 
 #: By the kernel's number.

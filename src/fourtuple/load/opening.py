@@ -40,7 +40,7 @@ class Opening:
     async def open(self, slots: Iterable[Slot]) -> None:
         """Connect; return when every slot has tried, or :meth:`stop` was called. Raises the first error if all failed.
 
-        After the time for one connection it returns, too. The other connections are made while the load runs.
+        It also returns after the time for one connection. The other connections are made while the load runs.
         """
         load, plan, slots = self._plan.load, self._plan, list(slots)
         _check_descriptors(len(slots))

@@ -77,7 +77,7 @@ def _targets(user: str | None, group: str | None) -> tuple[int | None, int | Non
     if group is not None:
         gid = _group(group)
     if user is not None and gid is None:
-        raise OptionError(f"user: {user} has no entry on this machine, and so no group; give --group, too")
+        raise OptionError(f"user: {user} has no entry on this machine, and so no group; also give --group")
     if os.geteuid() != 0 and (uid not in (None, os.geteuid()) or gid not in (None, os.getegid())):
         raise OptionError("user: only root can become another user or group; this process is not root")
     return uid, gid, name

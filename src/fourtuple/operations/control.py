@@ -7,8 +7,8 @@ One line of JSON for each request and one for each reply::
 
 It is a separate :class:`~fourtuple.Server`, with limits of its own: nothing that its clients do costs the service more
 than the turns of the loop that their requests take. Only the user that runs the server, and root, may connect: the
-socket file has the mode 0600, and the kernel's word for the peer's user is checked, too. Silent clients keep no other
-waiting: see :class:`~fourtuple.operations.places.Places`.
+socket file has the mode 0600, and the peer's user, as the kernel tells it, is also checked. Silent clients keep no
+other waiting: see :class:`~fourtuple.operations.places.Places`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class ControlServer:
         What is operated.
     path
         The path of the socket file. A file that a dead process has left is replaced; a socket at which another process
-        listens is refused with :class:`~fourtuple.errors.ListenAddressInUse`, and a file of another kind, too.
+        listens is refused with :class:`~fourtuple.errors.ListenAddressInUse`, and so is a file of another kind.
     owner
         The user that owns the socket file, if the process will become another user.
     """

@@ -276,7 +276,7 @@ def refusal(request: h11.Request, hosts: frozenset[str]) -> Response | None:
 def _target(request: h11.Request) -> tuple[str | None, str]:
     """Return the host and the path that are asked for; the host is None if the target is invalid here.
 
-    A server accepts the absolute form, too, which names the host itself: that in the header is ignored then (RFC 9112,
+    A server also accepts the absolute form, which names the host itself: that in the header is ignored then (RFC 9112,
     3.2.2). Without a host, and with a user in it, it is invalid (RFC 9110, 4.2).
     """
     target = request.target.decode("ascii")

@@ -190,5 +190,5 @@ def control_path(given: str, name: str) -> str:
 
 
 def _owner(options: Operations) -> str | None:
-    """The user that the process will become must be able to connect, too."""
+    """The user that the process will become must also be able to connect."""
     return options.user if os.geteuid() == 0 else None

@@ -196,7 +196,7 @@ class Servers:
 
     def _drained(self, task: asyncio.Task[int]) -> None:
         self._drains.discard(task)
-        task.cancelled() or task.exception()  # serve_forever() raises it, too
+        task.cancelled() or task.exception()  # serve_forever() also raises it
 
     async def set_workers(self, count: int) -> None:
         """Raise :class:`~fourtuple.errors.OperationError`: this process is alone."""

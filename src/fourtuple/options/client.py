@@ -218,11 +218,11 @@ class Retries(Options):
         10.0,
         "such retries per second that are allowed in any case",
         unit="retries",
-        reason="as Finagle: a client with few requests may retry, too",
+        reason="as Finagle: a client with few requests may also retry",
         minimum=0,
     )
     """Such retries per second that are allowed in any case. Default: 10 (as Finagle: a client with few requests may
-    retry, too).
+    also retry).
     """
 
     def __post_init__(self) -> None:

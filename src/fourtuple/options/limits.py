@@ -107,13 +107,13 @@ class Limits(Options):
         "the age at which a connection that waited in the accept queue is refused, counted from its last octet, "
         "or from its handshake if it has sent none: its client may have given up",
         unit="seconds",
-        reason="none: only you know how long clients wait, and clients that connect early and stay silent would be "
-        "refused, too",
+        reason="none: only you know how long clients wait, and clients that connect early and stay silent would "
+        "also be refused",
         above=0,
     )
     """The age at which a connection that waited in the accept queue is refused, counted from its last octet, or from
     its handshake if it has sent none: its client may have given up, in seconds. Default: none (only you know how long
-    clients wait, and clients that connect early and stay silent would be refused, too).
+    clients wait, and clients that connect early and stay silent would also be refused).
     """
     allow: str = option(
         "",

@@ -39,10 +39,10 @@ class Tls(Options):
     sni: str = option(
         "",
         "more certificates, by the server name that the client asks for: a.example=a.pem:a.key, *.b.example=b.pem",
-        reason="empty: one certificate for all names; names that are not listed get it, too",
+        reason="empty: one certificate for all names; names that are not listed also get it",
     )
     """More certificates, by the server name that the client asks for: a.example=a.pem:a.key, *.b.example=b.pem.
-    Default: empty (one certificate for all names; names that are not listed get it, too).
+    Default: empty (one certificate for all names; names that are not listed also get it).
     """
     ca: str | None = option(
         None,
@@ -76,11 +76,11 @@ class Tls(Options):
     """The oldest accepted version: 1.2 or 1.3. Default: 1.2 (older versions are insecure (RFC 8996))."""
     mode: Literal["always", "detect", "starttls"] = option(
         "always",
-        "which connections use TLS: always, detect (recognized by the first octet, plain connections work, too) "
+        "which connections use TLS: always, detect (recognized by the first octet, plain connections also work) "
         "or starttls (when the service begins it)",
         reason="always: no connection is unencrypted by mistake",
     )
-    """Which connections use TLS: always, detect (recognized by the first octet, plain connections work, too) or
+    """Which connections use TLS: always, detect (recognized by the first octet, plain connections also work) or
     starttls (when the service begins it). Default: always (no connection is unencrypted by mistake).
     """
     dev: bool = option(

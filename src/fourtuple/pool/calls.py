@@ -159,6 +159,6 @@ def told(error: Exception, fate: Fate, cause: BaseException | None = None) -> Ex
     copy = alone(error)
     assert copy is not None
     copy.__cause__ = cause or error.__cause__
-    copy.fate = fate  # type: ignore[attr-defined]  # an exception of the user's own code gets the attribute, too
+    copy.fate = fate  # type: ignore[attr-defined]  # an exception of the user's own code also gets the attribute
     copy.__notes__ = [*getattr(error, "__notes__", ()), _NOTES[fate]]
     return copy

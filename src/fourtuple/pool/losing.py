@@ -42,7 +42,7 @@ class Losing(Retrying):
     def _look_at(self, member: Member, now: float) -> None:
         """Retire a connection that has served long enough; close it when it owes no reply that a call waits for."""
         member.retiring = member.retiring or self.members.reason(member, now)
-        # Behind a FIN there may be pushes, too; a client that takes them reads on to the end of file.
+        # Behind a FIN there may also be pushes; a client that takes them reads on to the end of file.
         why = member.retiring or ("peer" if member.finishing and self.inbox is None else "")
         if why and not member.live and not member.ended:
             self._lose(member, why, None, now)

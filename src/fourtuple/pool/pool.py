@@ -297,7 +297,7 @@ class ConnectionPool(Receiving):
     def dial_begins(self, now: float) -> None:
         """Note that an attempt begins."""
         self._wants_more = False
-        # Taken now: an expire() during the attempt concerns the connection that it makes, too.
+        # Taken now: an expire() during the attempt also concerns the connection that it makes.
         self._dial_generation = self.members.generation
         self.dialler.begin(now)
         self.tell_state(now)

@@ -75,7 +75,7 @@ class Receiving(Losing):
             self._lose(member, "error", lost, now)
 
     def push_failed(self, error: BaseException) -> None:
-        """Note that ``on_push`` raised: the next request raises it, too."""
+        """Note that ``on_push`` raised: the next request also raises it."""
         if self.inbox is not None:
             self.inbox.failure = self.inbox.failure or error
         self._report.tell(PushConsumerFailed(self.address, error))

@@ -32,7 +32,7 @@ def waits_for_accept(name: FourTuple) -> bool | None:
     if route is None or not route.here:
         return None
     try:
-        # An older kernel shows it in SYN-RECV until data or the last ACK is taken: that one waits, too.
+        # An older kernel shows it in SYN-RECV until data or the last ACK is taken: that one also waits.
         seen = snapshot(names=frozenset({states.LISTEN, states.ESTABLISHED, states.CLOSE_WAIT, states.SYN_RECV}))
     except OSError:
         return None

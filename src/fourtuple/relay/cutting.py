@@ -77,7 +77,7 @@ class Cutter:
         return [] if self.error is not None else self._last(self._decoder.gap)
 
     def finish(self) -> list[Cut]:
-        """Take the end of file. What is left and makes no message is returned, too."""
+        """Take the end of file. What is left and makes no message is also returned."""
         if self.error is not None:
             return []
         cuts = self._last(self._decoder.finish)

@@ -82,7 +82,7 @@ class RelayEnded(Event):
 
 @event
 class ToxicsRead(Event):
-    """The file of toxics was read again; they act on open conversations, too."""
+    """The file of toxics was read again; they also act on open conversations."""
 
     toxics: tuple[str, ...]
 

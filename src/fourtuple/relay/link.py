@@ -204,7 +204,7 @@ class Link:
             await asyncio.gather(lost, draining, return_exceptions=True)
 
     def _abort(self) -> None:
-        """An end that broke breaks the other one, too."""
+        """An end that broke also breaks the other one."""
         self._client.abort()
         self._target.abort()
 

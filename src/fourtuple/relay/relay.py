@@ -63,7 +63,7 @@ class Relay:
         self.service.conversation(self._relay)
 
     def change_toxics(self, toxics: ToxicTable) -> None:
-        """Put other toxics in force, for open conversations, too."""
+        """Put other toxics in force, also for open conversations."""
         self._toxics = toxics
         for link in self._links:
             link.change(toxics.roll(self._dice))

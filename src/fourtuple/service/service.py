@@ -153,7 +153,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         cancel_on_lost
             Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default:
             True, because the peer cannot get its reply. With False it runs to its end, and messages that arrived before
-            the loss are handled, too; until then the connection counts against the limits.
+            the loss are also handled; until then the connection counts against the limits.
 
         Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
         """

@@ -21,7 +21,7 @@ class _Keeper:
     """Holds the disowned tasks, and keeps them even when the interpreter ends.
 
     If the last reference to a task went away, its coroutine would be closed, in whichever thread that happens. A
-    coroutine that swallows its cancellation may swallow that, too, and then run in a circle without a loop in which it
+    coroutine that swallows its cancellation may also swallow that, and then run in a circle without a loop in which it
     could wait. An interpreter that ends clears its modules, but not the references of a daemon thread.
     """
 

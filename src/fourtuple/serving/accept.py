@@ -54,7 +54,7 @@ class Acceptor:
         self.admission: Admission = server.admission
         self.registry: Registry = server.registry
         self.throttling: Throttling = server.throttling
-        #: Makes the TLS layer with which a refused connection begins, too; None without TLS.
+        #: Makes the TLS layer with which a refused connection also begins; None without TLS.
         self._secure = self.preamble.secure if self.preamble.expects_tls else None
         #: The template that the C copies for connections on the fast path; None without the C.
         self.template: ConnectionTemplate | None = None

@@ -32,7 +32,7 @@ class Alarm:
     interval
         The least seconds between two reports. Default: 5, as in ranch: it pages you without a flood.
     callback
-        Called on the loop with the :class:`~fourtuple.events.AlarmRaised` that the observer gets, too. Default: none.
+        Called on the loop with the :class:`~fourtuple.events.AlarmRaised` that the observer also gets. Default: none.
     """
 
     threshold: int

@@ -87,7 +87,7 @@ class ServerCore:
     def branch(self, preamble: Preamble, limits: Limits | None, leave: Callable[[Channel], None]) -> ServerCore:
         """Return the internals for an endpoint with a preamble of its own, and limits of its own unless they are None.
 
-        It shares everything else: without limits of its own the registry and the counts, too.
+        It shares everything else: without limits of its own also the registry and the counts.
         """
         other = copy.copy(self)
         other.preamble, other.leave = preamble, leave

@@ -42,7 +42,7 @@ class Farewells:
 
     def __init__(self, began: float, deadlines: Deadlines, patience: float | None = None) -> None:
         self._began = began
-        #: From this moment on, busy connections are half-closed, too: at the next message boundary.
+        #: From this moment on, busy connections are also half-closed: at the next message boundary.
         self._last_call = math.inf if patience is None else began + last_call(patience, deadlines.linger_timeout)
         self._deadlines = deadlines
         #: The seconds over which the half-closes of idle connections are spread: before the last call.

@@ -85,7 +85,7 @@ class Group:
                 try:
                     await life.give_up()
                 except Exception as later:
-                    error.add_note(f"fourtuple: the tear-down of another service failed, too: {error_text(later)}")
+                    error.add_note(f"fourtuple: the tear-down of another service also failed: {error_text(later)}")
             raise
 
     async def serve_forever(self) -> None:

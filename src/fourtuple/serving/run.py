@@ -211,7 +211,7 @@ def watching(
     server
         A started server; if ``loop`` is given, it need not be started yet.
     seconds
-        How long a call may hold the loop. Default: ``stall_timeout`` of the server's deadlines. If that is None, too,
+        How long a call may hold the loop. Default: ``stall_timeout`` of the server's deadlines. If that is also None,
         nothing is watched.
     loop
         The loop to watch. Default: the server's.
@@ -253,7 +253,7 @@ async def bounded_end() -> AsyncIterator[None]:
 
 
 async def leave_no_task() -> None:
-    """Cancel all other tasks before the loop closes. asyncio does that, too, but waits for them without a bound.
+    """Cancel all other tasks before the loop closes. asyncio also does that, but waits for them without a bound.
 
     A task that does not end is cancelled a second time, then reported to the loop's exception handler and abandoned.
     """
@@ -383,7 +383,7 @@ def _cancel_from_outside(task: asyncio.Task[Any] | None) -> None:
 
 
 def _seen(task: asyncio.Task[Any]) -> None:
-    """Retrieve the task's exception, so that the loop does not report it: ``serve_forever()`` raises it, too."""
+    """Retrieve the task's exception, so that the loop does not report it: ``serve_forever()`` also raises it."""
     task.cancelled() or task.exception()
 
 

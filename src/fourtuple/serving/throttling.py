@@ -27,7 +27,7 @@ class Throttling:
     def change(
         self, limits: Limits, max_connections: int, named: Iterable[Channel], unnamed: Iterable[Channel]
     ) -> None:
-        """Put other limits in force, for open connections, too.
+        """Put other limits in force, also for open connections.
 
         ``unnamed`` are connections whose PROXY header has not come yet. When the rates of addresses change, their
         counts begin again.

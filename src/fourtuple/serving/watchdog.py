@@ -117,7 +117,7 @@ class Watchdog:
             tripwire.cut()
 
     def look(self, now: float) -> bool:
-        """Check the loop once; return False if it is closed. The thread calls it; a test with a fake clock may, too."""
+        """Check the loop once; return False if it is closed. The thread calls it; so may a test with a fake clock."""
         if self._came:
             self._suspect = None
             return self._ask()

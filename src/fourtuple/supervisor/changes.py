@@ -28,7 +28,7 @@ class Changes:
         self._observer = observer
         self._grace = grace
         self._stopping = stopping
-        #: Held by a change; the start and an upgrade are changes, too.
+        #: Held by a change; so are the start and an upgrade.
         self.lock: asyncio.Lock = asyncio.Lock()
         self._roll_waits = False
 

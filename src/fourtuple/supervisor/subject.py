@@ -249,7 +249,7 @@ class Supervised:
                 return False
             return bool(await found.worker.channel.request("close", timeout=2.0, id=number, abort=abort))
         if id.isascii() and id.isdigit():
-            raise OperationError(f"close {id}: give the number of the worker, too, as in 1/{id}")
+            raise OperationError(f"close {id}: also give the number of the worker, as in 1/{id}")
         return any((await self._supervisor.ask("close", id=id, abort=abort)).values())
 
 

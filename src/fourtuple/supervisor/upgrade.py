@@ -80,7 +80,7 @@ class Successor:
         try:
             async with asyncio.timeout(timeout):
                 told = await asyncio.get_running_loop().sock_recv(self._link, 1)
-        except OSError as error:  # asyncio.timeout's TimeoutError is one, too
+        except OSError as error:  # so is asyncio.timeout's TimeoutError
             self.end()
             why = f"it was not ready within {timeout:g} s" if isinstance(error, TimeoutError) else str(error)
             raise SupervisorError(f"the new program did not start: {why}") from error

@@ -159,7 +159,7 @@ class WorkerEnd:
         }
 
     def _borrow(self, arguments: dict[str, Any], fds: list[int]) -> None:
-        """Accept at another slot's sockets, too, until they are given back."""
+        """Also accept at another slot's sockets, until they are given back."""
         given = [_adopted(fd) for fd in fds]
         if arguments["slot"] in self._borrowed or any(server.draining.is_set() for server in self._servers()):
             for sock in given:
