@@ -191,7 +191,7 @@ def test_a_probe_that_is_gone_within_the_moment_leaves_no_line() -> None:
 def test_a_probe_whose_opening_was_printed_is_printed_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Screen()
     screen.console(events.Accepted(1, NAME))
-    monkeypatch.setattr("fourtuple.cli.console.HOLD_SECONDS", 0)
+    monkeypatch.setattr("fourtuple.cli.held_lines.HOLD_SECONDS", 0)
     monkeypatch.setattr("time.monotonic", lambda: 1e9)
     screen.calls.pop()()
     assert screen.out.getvalue() == f"#1 opened {NAME}\n"

@@ -60,7 +60,7 @@ CONNECT_SECONDS = 10.0
     help="The time between the rounds of --repeat; a round also waits for its replies.  [1]",
 )  # fmt: skip
 @click.option(
-    "--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal, also those of --send."
+    "--hex", "hexadecimal", is_flag=True, help="Read and print messages in hexadecimal, including those of --send."
 )
 @click.option(
     "--timeout", type=types.seconds(), metavar="SECONDS",
@@ -220,7 +220,7 @@ def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
 
 def _report(connection: Connection, talk: Talk) -> None:
     """Print the numbers of the conversation."""
-    from fourtuple.cli.console import counted  # imported here, like Talk above
+    from fourtuple.cli.console_words import counted  # imported here, like Talk above
 
     rtt = "" if talk.info is None else f", rtt {talk.info.rtt / 1000:.3f} ms, {talk.info.total_retrans} retransmitted"
     counts = counted(

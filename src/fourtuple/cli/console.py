@@ -7,26 +7,24 @@ count). So the line of an opened connection is delayed for a moment. Everything 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.cli.console_clients import CLIENT_EVENTS, client_line
+from fourtuple.cli.console_words import counted, operating_line, placed, plural, text_in_line, without_name
+from fourtuple.cli.held_lines import HeldLines, Later
 from fourtuple.cli.lines import Lines
 from fourtuple.engine import Listener
 from fourtuple.engine.listener import BY_REQUEST
-from fourtuple.errors import DeadlinePassed, FramingError, HandlerFailed, TlsExpected
+from fourtuple.errors import DeadlinePassed, HandlerFailed, TlsExpected
 from fourtuple.errors.framing import is_mistake
 from fourtuple.four_tuple import Name
 from fourtuple.handlers.program import ending
 from fourtuple.observe.raised import outcome, place_of, tells_all, trimmed
-from fourtuple.printable import error_text, hexdump, printable, text_of, text_without, traceback_of
-from fourtuple.stream import Reason, Statistics, Stream
-
-#: Seconds by which the line of an opened connection is delayed: a probe has ended by then.
-HOLD_SECONDS = 0.25
+from fourtuple.printable import error_text, hexdump, text_of, traceback_of
+from fourtuple.stream import Reason, Stream
 
 #: The texts of the reasons, except those of which the server closed and whose own text is used.
 _ENDS = {
@@ -41,8 +39,6 @@ _ENDS = {
 
 #: The ordinary ends of a connection.
 _IN_GOOD_ORDER = (Reason.PEER_CLOSED, Reason.NO_CLOSE_NOTIFY, Reason.CLOSED, Reason.DRAINED, Reason.HANDED_ON)
-
-Later = Callable[[float, Callable[[], None]], Any]
 
 
 class Console:
@@ -74,7 +70,6 @@ class Console:
         lines: Lines | None = None,
         prefix: str = "",
     ) -> None:
-        self._later = later
         self._quiet = quiet
         self._verbose = verbose
         self._hold = hold and not verbose
@@ -82,9 +77,8 @@ class Console:
         self.prefix = prefix
         #: Whether the service cuts messages. With ``raw`` each read would be one, so only octets are printed.
         self.cuts_messages: bool = True
-        #: The opened connections whose line is not printed yet: id -> name, and the moment to print it.
-        self._held: dict[int, tuple[Name, float]] = {}
-        self._releasing = False
+        #: The opened connections whose line is not printed yet.
+        self._held = HeldLines(later, self._say_opened)
         #: The errors of connections that have not ended yet, for their last line.
         self._broken: dict[int, str] = {}
         #: How their programs ended, for the same line.
@@ -197,36 +191,17 @@ class Console:
         if not self._hold:
             self._say_opened(event.id, event.name)
             return
-        if not self._releasing:
-            self._releasing = True
-            self._later(HOLD_SECONDS, self._release)
-        self._held[event.id] = event.name, time.monotonic() + HOLD_SECONDS
-
-    def _release(self) -> None:
-        """Print the delayed lines that are due; dicts keep the order of the connections."""
-        now = time.monotonic()
-        for id, (name, due) in list(self._held.items()):
-            if due > now:
-                self._later(due - now, self._release)
-                return
-            del self._held[id]
-            self._say_opened(id, name)
-        self._releasing = False
+        self._held.add(event.id, event.name)
 
     def _say_of(self, id: int, text: str, style: str = "", below: Iterable[str] = ()) -> None:
         """Print a line of a connection, after the one that says that it was opened."""
-        self._say_held(id)
+        self._held.say(id)
         self.say(f"#{id} {text}", style, below)
 
     def _complain_of(self, id: int, text: str, below: Iterable[str] = ()) -> None:
         """Print a failure of a connection, after the line that says that it was opened."""
-        self._say_held(id)
+        self._held.say(id)
         self.complain(f"#{id} {text}", below)
-
-    def _say_held(self, id: int) -> None:
-        held = self._held.pop(id, None)
-        if held is not None:
-            self._say_opened(id, held[0])
 
     def _say_opened(self, id: int, name: Name) -> None:
         self.say(f"#{id} opened {name}", "green")
@@ -239,7 +214,7 @@ class Console:
         self._secure.discard(event.id)
         if self._quiet:
             return
-        if event.probe and event.reason.by_peer and self._held.pop(event.id, None) is not None:
+        if event.probe and event.reason.by_peer and self._held.drop(event.id):
             return
         if broken is not None:
             why = f"{why.partition(':')[0]}: {broken}"
@@ -265,7 +240,7 @@ class Console:
 
     def _dial_failed(self, event: events.DialFailed) -> None:
         if not self._quiet:
-            self.say(f"{_text(event.error)}; the next call follows in {event.seconds:.1f} s", "yellow")
+            self.say(f"{text_in_line(event.error)}; the next call follows in {event.seconds:.1f} s", "yellow")
 
     def _client(self, event: events.Event) -> None:
         line = client_line(event)
@@ -273,14 +248,14 @@ class Console:
             self.say(line.text, "yellow" if line.failed else "")
 
     def _message_failed(self, event: events.MessageFailed) -> None:
-        self._broken[event.id] = _placed(event.error)
+        self._broken[event.id] = placed(event.error)
         self._framing_raised(event)
 
     def _message_unmapped(self, event: events.MessageUnmapped) -> None:
         if self._framing_raised(event):
             return
         if self._verbose:  # nothing has failed, and a peer can send many of them
-            self._say_of(event.id, f"{_without_name(event.error)}")
+            self._say_of(event.id, f"{without_name(event.error)}")
 
     def _framing_raised(self, event: events.MessageFailed | events.MessageUnmapped) -> bool:
         """Print a mistake in the framing's code like that of a handler; if verbose, all that this code raises."""
@@ -289,7 +264,7 @@ class Console:
             return False
         told = self._verbose or self._first("framing", type(cause), place_of(cause))
         below = trimmed(cause) if cause is not None and told else ()
-        self._complain_of(event.id, f"{event.name}: {_placed(error)}", below)
+        self._complain_of(event.id, f"{event.name}: {placed(error)}", below)
         return True
 
     def _deadline_missed(self, event: events.DeadlineMissed) -> None:
@@ -297,7 +272,7 @@ class Console:
         self._broken[event.id] = (
             f"{error.which} of {error.seconds:g} s passed"
             if isinstance(error, DeadlinePassed)
-            else _text(error, event.name)
+            else text_in_line(error, event.name)
         )
 
     def _tls_started(self, event: events.TlsStarted) -> None:
@@ -307,7 +282,7 @@ class Console:
             self._say_of(event.id, f"{event.name}: {', '.join(filter(None, agreed))}")
 
     def _tls_failed(self, event: events.TlsFailed) -> None:
-        self._broken[event.id] = _text(event.error, event.name)
+        self._broken[event.id] = text_in_line(event.error, event.name)
         if not isinstance(event.error, TlsExpected):
             self._secure.add(event.id)
 
@@ -319,9 +294,9 @@ class Console:
     def _handler_raised(self, event: events.HandlerRaised) -> None:
         error = event.error
         if isinstance(error, HandlerFailed):  # a program's error: it has no traceback, and names the connection itself
-            self._complain_of(event.id, _text(error))
+            self._complain_of(event.id, text_in_line(error))
             return
-        text = f"{event.name}: handler {event.handler}{outcome(error)}: {_text(error, event.name)}"
+        text = f"{event.name}: handler {event.handler}{outcome(error)}: {text_in_line(error, event.name)}"
         trace = error.__traceback__
         place = (trace.tb_frame.f_code, trace.tb_lineno) if trace else event.handler
         # Print the traceback of the first one only: a hostile peer may cause the same error a thousand times.
@@ -356,7 +331,7 @@ class Console:
         self.say("certificates were read again")
 
     def _certificates_failed(self, event: events.CertificatesFailed) -> None:
-        self.complain(f"certificates cannot be used, the previous ones stay in force: {_text(event.error)}")
+        self.complain(f"certificates cannot be used, the previous ones stay in force: {text_in_line(event.error)}")
 
     def _alarm(self, event: events.AlarmRaised) -> None:
         self.complain(f"alarm: {event.gauge} is {event.value}, {event.threshold} or more")
@@ -376,49 +351,3 @@ class Console:
         offset = stream.octets_in if inward else stream.octets_out
         what = f"{stream.name} {'received' if inward else 'sent'} {plural(len(octets), 'octet')}"
         self.say(what, below=hexdump(octets, offset))
-
-
-def _without_name(error: Exception) -> str:
-    """Return the text without the connection's name at its end: the line has it already."""
-    return printable(text_of(error.args[0])) if isinstance(error, FramingError) and error.args else _text(error)
-
-
-def _placed(error: Exception) -> str:
-    """Return the text of a message's error, and where the framing's code raised, if it did."""
-    place = place_of(error.__cause__)
-    return f"{_without_name(error)}, at {printable(place)}" if place else _without_name(error)
-
-
-def _text(error: BaseException, name: Name | None = None) -> str:
-    """Return an exception's text, escaped and cut here, so that what follows on the line is not cut off.
-
-    With ``name``, without the name of this connection: the line has it already.
-    """
-    return printable(text_of(error) if name is None else text_without(name, error))
-
-
-def counted(statistics: Statistics, *, messages: bool = True, tls: bool = False) -> str:
-    """Return the messages, if they are counted, and the octets received and sent, as text.
-
-    With ``tls`` the octets are those of TLS, which are more than those of the messages.
-    """
-    of_tls = " of TLS" if tls else ""
-    ways = (
-        ("in", statistics.messages_in, statistics.octets_in),
-        ("out", statistics.messages_out, statistics.octets_out),
-    )
-    return ", ".join(
-        f"{way} {plural(number, 'message') + ' ' if messages else ''}{plural(octets, 'octet')}{of_tls}"
-        for way, number, octets in ways
-    )
-
-
-def plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def operating_line(event: events.Operating) -> str:
-    """Return the line that says where a server is operated."""
-    if event.what == "control":
-        return f"Control socket at {printable(str(event.address))}"
-    return f"Metrics at http://{event.address}/metrics"

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from fourtuple.cli.console import Console, plural
+from fourtuple.cli.console import Console
+from fourtuple.cli.console_words import plural
 from fourtuple.events import Closed
 from fourtuple.printable import hexdump, readable, text_of, text_without
 from fourtuple.relay import events

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from fourtuple.address import Address
-from fourtuple.cli.console import Console, operating_line, plural
+from fourtuple.cli.console import Console
+from fourtuple.cli.console_words import operating_line, plural
 from fourtuple.events import Event, Operating
 from fourtuple.supervisor import events
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.header import ContentLength
     from fourtuple.framing.headsize import UNTIL_TRAILER
     from fourtuple.framing.jsontext import Json
-    from fourtuple.framing.length import Length, u8, u16, u32, u64
+    from fourtuple.framing.length import Length
     from fourtuple.framing.line import Line
     from fourtuple.framing.mapped_framing import Mapped, checked, mapped
     from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, struct_mapping
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from fourtuple.framing.text import parse_framing
     from fourtuple.framing.typed import msgspec_mapping
     from fourtuple.framing.unmapped import Unmapped
+    from fourtuple.framing.unsigned import u8, u16, u32, u64
     from fourtuple.framing.varint import Varint
     from fourtuple.framing.whole import Eof, Raw
 
@@ -128,7 +129,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.framing.header": ("ContentLength",),
             "fourtuple.framing.headsize": ("UNTIL_TRAILER",),
             "fourtuple.framing.jsontext": ("Json",),
-            "fourtuple.framing.length": ("Length", "u8", "u16", "u32", "u64"),
+            "fourtuple.framing.length": ("Length",),
             "fourtuple.framing.line": ("Line",),
             "fourtuple.framing.mapped_framing": ("Mapped", "checked", "mapped"),
             "fourtuple.framing.mapping": ("JSON_MAPPING", "TEXT_MAPPING", "Mapping", "struct_mapping"),
@@ -154,6 +155,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.framing.text": ("changed_framing", "parse_framing"),
             "fourtuple.framing.typed": ("msgspec_mapping",),
             "fourtuple.framing.unmapped": ("Unmapped",),
+            "fourtuple.framing.unsigned": ("u8", "u16", "u32", "u64"),
             "fourtuple.framing.varint": ("Varint",),
             "fourtuple.framing.whole": ("Eof", "Raw"),
         },

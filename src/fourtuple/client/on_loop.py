@@ -1,0 +1,204 @@
+"""A client on its loop: it makes connections, does what is due, delivers pushes, and wakes the tasks that wait.
+
+::
+
+    a call, a reply, a loss, the timer --> _advance(): the pool does what is due
+                                              |--> an attempt to connect is due: _dial() in a task --> _join()
+                                              |--> something is due later: _set_timer()
+                                              +--> pushes, or the end of a drain: the tasks that wait for them are woken
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from fourtuple.client.link import Reader
+from fourtuple.client.opening import connected
+from fourtuple.connection import Connection
+from fourtuple.engine import Channel
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, WrongThread
+from fourtuple.forking import holds, why
+from fourtuple.pool import ConnectionPool
+from fourtuple.pool.calls import told
+from fourtuple.pool.plan import Plan
+from fourtuple.pool.pushes import NOTHING
+
+
+class OnLoop:
+    """The tasks, the timer and the connections of one client."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        greet: Callable[[Connection[Any, Any]], Awaitable[object]] | None,
+        on_push: Callable[[Any], object] | None,
+    ) -> None:
+        self._plan = plan
+        self._greet = greet
+        self._on_push = on_push
+        self.clock: Callable[[], float] = time.monotonic
+        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._dialling: asyncio.Task[None] | None = None
+        self._delivering: asyncio.Task[None] | None = None
+        #: The tasks that wait for a push, and those that wait for the end of a drain.
+        self._push_waiters: list[asyncio.Future[None]] = []
+        self._drain_waiters: list[asyncio.Future[None]] = []
+        #: The connections whose sockets are open, and their readers.
+        self._readers: dict[Connection, Reader] = {}
+        self._forked = False
+        holds(self)
+
+    # -- the loop -------------------------------------------------------------------------------------------
+
+    def _enter(self) -> asyncio.AbstractEventLoop:
+        """Return the running loop. Raises in a forked child, and in another loop than before."""
+        if self._forked:
+            raise told(ConnectionEnded(why(f"client of {self._plan.address}: it")), Fate.NOT_SENT)
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            self._check_loop()
+        return loop
+
+    def _check_loop(self) -> None:
+        running = asyncio._get_running_loop()
+        if self._loop is not None and running is not self._loop and not self._loop.is_closed():
+            whom = f"client of {self._plan.address}: it was used in another event loop before"
+            raise WrongThread(whom, "asyncio.run_coroutine_threadsafe(client.request(...), loop), or a client per loop")
+        if self._loop is not running and running is not None and not self.pool.closed:
+            raise ConnectionEnded(f"client of {self._plan.address}: its event loop was closed; make a client per loop")
+
+    def _advance(self) -> None:
+        """Do what is due, and see to it that what is due later will be done."""
+        now = self.clock()
+        self.pool.advance(now)
+        if self.pool.dial_due(now) and self._loop is not None:
+            self.pool.dial_begins(now)
+            self._dialling = self._loop.create_task(self._dial())
+        self._set_timer(now)
+        if self.pool.inbox is not None:
+            for reader in list(self._readers.values()):
+                reader.go_on()  # a request may wait now for a reply behind the pushes for which there was no room
+        if self._push_waiters and (self.pool.closed or (self.pool.inbox is not None and len(self.pool.inbox))):
+            _wake(self._push_waiters)
+        if self._drain_waiters and self.pool.drained:
+            _wake(self._drain_waiters)
+            self._drain_waiters.clear()
+
+    def _set_timer(self, now: float) -> None:
+        moment = self.pool.next_moment()
+        if self._timer is not None:
+            if moment is not None and self._timer_at <= moment:
+                return  # it rings earlier than needed, and is then set again
+            self._timer.cancel()
+            self._timer = None
+        if moment is not None and self._loop is not None and not self.pool.closed:
+            self._timer_at = moment
+            self._timer = self._loop.call_later(max(0.0, moment - now), self._rings)
+
+    def _rings(self) -> None:
+        self._timer = None
+        self._advance()
+
+    # -- connections ----------------------------------------------------------------------------------------
+
+    async def _dial(self) -> None:
+        """Make one attempt to connect and to greet."""
+        connection: Connection | None = None
+        seconds = self._plan.chosen.timeout
+        try:
+            async with asyncio.timeout(seconds):
+                plan = self._plan
+                connection = await connected(plan.address, plan.framing, plan.chosen, self._reader)
+                self.pool.dial_greets(self.clock())
+                if self._greet is not None:
+                    await self._greet(connection)
+        except Exception as error:
+            if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError):
+                # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
+                error = DeadlinePassed("connect", seconds or 0.0, str(self._plan.address), "greet was not done in time")
+            self._drop(connection)
+            # The pool keeps the error: the frames of a traceback would keep the connection.
+            self.pool.dial_failed(error.with_traceback(None), self.clock())
+        except BaseException:
+            self._drop(connection)
+            self.pool.dialler.cancelled()
+            raise
+        else:
+            self._join(self._readers[connection])
+        finally:
+            self._dialling = None
+            self._advance()
+
+    def _reader(self, connection: Connection, channel: Channel) -> Reader:
+        reader = self._readers[connection] = Reader(self, connection, channel)
+        return reader
+
+    def _join(self, reader: Reader) -> None:
+        """Give a connection that has greeted to the pool, with what came behind the replies to ``greet``."""
+        reader.member = self.pool.dial_done(reader.link, self.clock())
+        if self._on_push is not None:
+            self.pool.stays = True
+            if self._delivering is None:
+                assert self._loop is not None
+                self._delivering = self._loop.create_task(self._deliver())
+        # Replies and pushes that came in one read with the last reply to ``greet`` bring no other event.
+        reader.drain()
+
+    def _drop(self, connection: Connection | None) -> None:
+        if connection is not None:
+            connection.abort()
+
+    def _forget(self, connection: Connection) -> None:
+        """Forget a connection whose socket is closed."""
+        self._readers.pop(connection, None)
+
+    def _disown(self) -> None:
+        """In a forked child: the connections are the parent's, and the client does nothing here."""
+        self._forked = True
+
+    # -- pushes ---------------------------------------------------------------------------------------------
+
+    async def _next_push(self) -> Any:
+        inbox = self.pool.inbox
+        assert inbox is not None
+        while (push := inbox.take()) is NOTHING:
+            if self.pool.closed:
+                raise ConnectionEnded(f"client of {self._plan.address}: closed, no pushes will come")
+            waiter = self._enter().create_future()
+            self._push_waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._push_waiters.remove(waiter)
+        for reader in list(self._readers.values()):
+            reader.go_on()
+        return push
+
+    async def _deliver(self) -> None:
+        """Call ``on_push`` with each push. The next request also raises what it raises."""
+        assert self._on_push is not None
+        with suppress(ConnectionEnded):
+            while True:
+                push = await self._next_push()
+                try:
+                    result = self._on_push(push)
+                    if isinstance(result, Awaitable):
+                        await result
+                except Exception as error:
+                    self.pool.push_failed(error)
+
+
+def _wake(waiters: list[asyncio.Future[None]]) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
