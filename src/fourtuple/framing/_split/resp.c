@@ -10,9 +10,14 @@
  */
 #include "framing/_split/split.h"
 
-/* The types, those of RESP2 first. */
-#define TYPES "+-:$*_#,(~>%"
-#define TYPES_OF_TWO 5
+/* The types of values by their first octet: 0 for none. */
+enum { SCALAR = 1, SIZED = 2, OF_THREE = 4 };
+static const unsigned char types[256] = {
+    ['+'] = SCALAR, ['-'] = SCALAR, [':'] = SCALAR, ['$'] = SIZED, ['*'] = SIZED,
+    ['_'] = SCALAR | OF_THREE, ['#'] = SCALAR | OF_THREE, [','] = SCALAR | OF_THREE, ['('] = SCALAR | OF_THREE,
+    ['~'] = SIZED | OF_THREE, ['>'] = SIZED | OF_THREE, ['%'] = SIZED | OF_THREE,
+};
+
 /* Deeper values are left to Python. */
 #define DEEPEST 32
 
@@ -26,10 +31,7 @@ typedef struct Unfinished {
 } Unfinished;
 
 /* Whether a line of this type is a value; otherwise it tells the size of one. */
-static inline bool is_scalar(char kind)
-{
-    return kind != '$' && kind != '*' && kind != '%' && kind != '~' && kind != '>';
-}
+static inline bool is_scalar(char kind) { return types[(unsigned char)kind] & SCALAR; }
 
 /* Read a number of at most 18 digits, without a plus sign and leading zeros. Return whether it is one. */
 static bool read_number(const char *at, const char *end, int64_t *number)
@@ -74,25 +76,21 @@ static PyObject *scalar(Splitter *s, char kind, const char *text, Py_ssize_t siz
 
 /* --- the second pass: make the values of a message that is whole and valid ---------------------------------------- */
 
-typedef struct {
-    char kind;
-    const char *text; /* without CR LF */
-    Py_ssize_t size;
-    int64_t number; /* if it is not a scalar: the size of a string, or the number of values; -1 for a null */
-} Head;
-
-/* Read the line that begins or is a value, and move behind it. */
-static Head head_at(const char **at, const char *end)
+/* Read the line of a value that is not a scalar, and move behind it. Returns the size of a string, or the number of values,
+ * where a key and its value are two; -1 for a null. */
+static int64_t size_at(const char **at)
 {
-    const char *eol = memchr(*at, '\n', (size_t)(end - *at));
-    SEARCHED(eol - *at);
-    Head head = {.kind = **at, .text = *at + 1, .size = eol - *at - 2};
-    *at = eol + 1;
-    if (!is_scalar(head.kind))
-        read_number(head.text, eol - 1, &head.number);
-    if (head.kind == '%')
-        head.number *= 2;
-    return head;
+    char kind = **at;
+    const char *digit = *at + 1;
+    int64_t number = 0;
+    if (*digit == '-') {
+        number = -1;
+        digit += 2;
+    }
+    for (; *digit != '\r'; digit++)
+        number = number * 10 + (*digit - '0');
+    *at = digit + 2;
+    return kind == '%' ? 2 * number : number;
 }
 
 static PyObject *value_at(Splitter *s, const char **at, const char *end);
@@ -113,18 +111,23 @@ static PyObject *values_at(Splitter *s, const char **at, const char *end, Py_ssi
 
 static PyObject *value_at(Splitter *s, const char **at, const char *end)
 {
-    Head head = head_at(at, end);
-    if (is_scalar(head.kind))
-        return scalar(s, head.kind, head.text, head.size);
-    if (head.number < 0)
-        Py_RETURN_NONE;
-    if (head.kind == '$') {
-        COPIED(head.number);
-        *at += head.number + 2;
-        return PyBytes_FromStringAndSize(*at - head.number - 2, head.number);
+    char kind = **at;
+    if (is_scalar(kind)) {
+        const char *text = *at + 1, *eol = memchr(text, '\r', (size_t)(end - text));
+        SEARCHED(eol - text);
+        *at = eol + 2;
+        return scalar(s, kind, text, eol - text);
     }
-    PyObject *values = values_at(s, at, end, head.number);
-    return head.kind == '*' ? values : made_by(s->aggregates, head.kind, values);
+    int64_t size = size_at(at);
+    if (size < 0)
+        Py_RETURN_NONE;
+    if (kind == '$') {
+        COPIED(size);
+        *at += size + 2;
+        return PyBytes_FromStringAndSize(*at - size - 2, size);
+    }
+    PyObject *values = values_at(s, at, end, size);
+    return kind == '*' ? values : made_by(s->aggregates, kind, values);
 }
 
 PyObject *split_position(Decoder *d)
@@ -133,9 +136,10 @@ PyObject *split_position(Decoder *d)
     const char *at = octets_at(d, d->start), *end = at + now->at;
     PyObject *stack = PyList_New(0);
     for (int i = 0; stack != NULL && i < now->depth; i++) {
-        Head head = head_at(&at, end);
-        PyObject *values = values_at(d->splitter, &at, end, head.number - now->left[i]);
-        PyObject *level = Py_BuildValue("(iLNi)", head.kind, head.number, values, 0);
+        char kind = *at;
+        int64_t size = size_at(&at);
+        PyObject *values = values_at(d->splitter, &at, end, size - now->left[i]);
+        PyObject *level = Py_BuildValue("(iLNi)", kind, size, values, 0);
         if (level == NULL || PyList_Append(stack, level) < 0)
             Py_CLEAR(stack);
         Py_XDECREF(level);
@@ -241,7 +245,8 @@ static Step value_step(Decoder *d, Unfinished *now, Batch *batch)
         now->seen = size;
         return more(d, end);
     }
-    if (eol - line < 2 || eol[-1] != '\r' || !memchr(TYPES, *line, s->three ? sizeof TYPES - 1 : TYPES_OF_TWO))
+    unsigned char type = types[(unsigned char)*line];
+    if (eol - line < 2 || eol[-1] != '\r' || !type || (type & OF_THREE && !s->three))
         return LEAVE;
     if (is_scalar(*line))
         return scalar_line(d, now, batch, *line, line + 1, eol - line - 2, end);
