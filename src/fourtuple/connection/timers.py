@@ -63,6 +63,7 @@ class Timer:
         if self._handle is not None:
             self._handle.cancel()
         task, self._task = self._task, None
+        # A function that cancels its own timer runs on to its end.
         if task is not None and task is not asyncio.current_task(self._timers.channel.engine.loop):
             task.cancel()
 
@@ -82,14 +83,14 @@ class Timer:
             return
         if self._interval is not None:
             now = timers.channel.engine.clock()
+            # From the moment that was due, so that delays do not add up; moments that were missed are left out.
             self._due = self._due + self._interval if self._due + self._interval > now else now + self._interval
             self._arm()
         if self._task is None:
             engine = timers.channel.engine
             if not engine.in_turn:
-                engine.share.begin(
-                    engine.clock()
-                )  # the loop calls this by itself: other tasks have not had a turn before it
+                # The loop calls this by itself: other tasks have not had a turn before it.
+                engine.share.begin(engine.clock())
             engine.guard(timers.channel, self._call, timers.attendant)
 
     def _call(self, attendant: Attendant) -> None:

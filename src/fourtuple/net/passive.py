@@ -38,6 +38,7 @@ def open_listeners(address: Address, options: Sockets) -> list[socket.socket]:
         port = address.port
         for family, sockaddr in _resolve_passive(address):
             if port and not address.port:
+                # The other families get the port that the kernel chose for the first: the server has one port then.
                 sockaddr = (sockaddr[0], port, *sockaddr[2:])
             try:
                 opened.append(_open_inet(family, sockaddr, address, options))
@@ -73,6 +74,7 @@ def _open_inet(
 ) -> socket.socket:
     try:
         if options.reuse_port and address.port:
+            # With port 0 there is nothing to probe: the kernel chooses a port that no other socket has.
             _probe(family, sockaddr, options)
         sock = ours(socket.socket(family, socket.SOCK_STREAM))
     except OSError as error:
@@ -87,6 +89,7 @@ def _bound(
     try:
         apply_options(sock, options, passive=True)
         if sock.family == socket.AF_INET6:
+            # Before bind(2), which checks for conflicts: without it, ``::`` would also take the port of IPv4 (ipv6(7)).
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind(sockaddr)
         listen(sock, options.backlog)
@@ -103,6 +106,7 @@ def _bound(
 def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], options: Sockets) -> None:
     """Bind exclusively for a moment: SO_REUSEPORT alone would silently share the traffic of a running server."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # With SO_REUSEADDR as the server has it: connections in TIME-WAIT are no conflict then, a listener is (socket(7)).
         apply_options(probe, options.replace(reuse_port=False, defer_accept=None), passive=True)
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -188,6 +192,7 @@ def _bind_unix(sock: socket.socket, name: str, options: Sockets) -> None:
             os.chown(name, *ids_of(options.unix_owner), follow_symlinks=False)
         os.chmod(name, 0o777 & ~before if mode is None else mode)
     except BaseException:
+        # Closing the socket does not remove the file, and one with the wrong owner must not stay.
         os.unlink(name)
         raise
 
@@ -219,6 +224,7 @@ def _is_stale(path: str) -> bool:
         return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
+        # unix(7): ECONNREFUSED says that no socket listens there. A full backlog says EAGAIN, and the server lives.
         return probe.connect_ex(path) == errno.ECONNREFUSED
 
 
@@ -254,6 +260,7 @@ def _holder_of(address: Address) -> str:
                     if target.startswith("socket:[") and target[8:-1] in inodes:
                         with open(f"/proc/{pid}/comm") as comm:
                             return f"by pid {pid}, {comm.read().strip()}"
+    # The inode is known, and /proc shows no descriptor of it: those of other users can only be read by root (proc(5)).
     return "by a process of another user"
 
 
@@ -300,6 +307,7 @@ def waiting_at(sock: socket.socket) -> int:
         return queue.waiting
     look = select.poll()
     look.register(sock, select.POLLIN)
+    # A passive socket is readable while a connection waits for accept(2) (accept(2), poll(2)).
     return len(look.poll(0))
 
 

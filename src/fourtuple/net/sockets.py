@@ -48,9 +48,12 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
         yield "send_buffer", socket.SOL_SOCKET, socket.SO_SNDBUF, options.send_buffer
     if options.receive_buffer is not None:
         yield "receive_buffer", socket.SOL_SOCKET, socket.SO_RCVBUF, options.receive_buffer
+    # What follows are options of TCP and of IP: a Unix socket refuses them (unix(7)).
     if family == socket.AF_UNIX:
         return
     if passive and options.reuse_address:
+        # Otherwise bind(2) fails for a minute after a restart, while connections of the old process are in TIME-WAIT
+        # (tcp(7)).
         yield "reuse_address", socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
     if passive and options.reuse_port:
         yield "reuse_port", socket.SOL_SOCKET, socket.SO_REUSEPORT, 1
@@ -63,6 +66,8 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
     if options.congestion is not None:
         yield "congestion", socket.IPPROTO_TCP, socket.TCP_CONGESTION, options.congestion.encode()
     if options.nodelay:
+        # Nagle's algorithm (RFC 9293, 3.7.4) and delayed ACKs (RFC 1122, 4.2.3.2) together delay a small message by 40
+        # ms and more.
         yield "nodelay", socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
     if options.notsent_lowat is not None:
         yield "notsent_lowat", socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, options.notsent_lowat

@@ -116,6 +116,7 @@ class ByOrder:
         return self._attempts.popleft() if self._attempts else None
 
     def unmapped(self) -> Attempt | None:
+        # In order, the message is the reply of the oldest request, even if it could not be read.
         return self.take(None)
 
     def __iter__(self) -> Iterator[Attempt]:
@@ -167,6 +168,7 @@ class ByKey:
         return None
 
     def __iter__(self) -> Iterator[Attempt]:
+        # A copy: the end of an attempt, which a loop over these may bring, changes the dict.
         return iter(list(self._attempts.values()))
 
     def __len__(self) -> int:

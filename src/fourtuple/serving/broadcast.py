@@ -96,6 +96,8 @@ def _reachable(runner: Runner) -> bool:
     if channel.ended or channel.detached or stream.writing is not Half.OPEN:
         return False
     if stream.pending:
+        # Replies that its handler has made belong before the broadcast. If one cannot be encoded, nothing is sent after
+        # it.
         return stream.commit_ahead() and stream.writing is Half.OPEN
     return True
 

@@ -81,6 +81,7 @@ class Group:
             await step
         except BaseException as error:
             self.failed = server
+            # Backwards, as the single server closes its own parts.
             for life in reversed(others):
                 try:
                     await life.give_up()
@@ -95,6 +96,7 @@ class Group:
         """
         serving = [asyncio.ensure_future(server.serve_forever()) for server in self.servers]
         try:
+            # A process that serves a part of its services would look healthy to its service manager.
             await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
             await self.drain()
             await asyncio.gather(*serving)
@@ -113,6 +115,7 @@ class Group:
 
     async def _all(self, call: Callable[[AnyServer], Coroutine[Any, Any, Any]]) -> None:
         """Call something of each server; raise the first error when all have ended."""
+        # All are awaited first: gather() without this would raise at once, and leave the other stops running.
         results = await asyncio.gather(*map(call, self.servers), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):

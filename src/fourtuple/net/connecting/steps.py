@@ -62,6 +62,7 @@ def run(steps: Steps[T]) -> T:
 def _wait(step: Wait) -> Answer:
     poll = select.poll()
     for descriptor in step.descriptors:
+        # connect(2), EINPROGRESS: writable means that it is over, made or failed.
         poll.register(descriptor, select.POLLOUT)
     poll.poll(milliseconds(left(step.until)))
     return None
