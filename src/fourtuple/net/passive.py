@@ -106,7 +106,7 @@ def _bound(
 def _probe(family: int, sockaddr: tuple[str, int] | tuple[str, int, int, int], options: Sockets) -> None:
     """Bind exclusively for a moment: SO_REUSEPORT alone would silently share the traffic of a running server."""
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # With SO_REUSEADDR as the server has it: connections in TIME-WAIT are no conflict then, a listener is (socket(7)).
+        # With SO_REUSEADDR as the server has it: a connection in TIME-WAIT is no conflict, a listener is (socket(7)).
         apply_options(probe, options.replace(reuse_port=False, defer_accept=None), passive=True)
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)

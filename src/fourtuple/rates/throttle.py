@@ -69,6 +69,8 @@ class SharedRate:
             reserved = self._reserved.get(throttle)
             if reserved is not None:
                 return min(most, reserved)
+            # Connections in the queue come first: a busy one that asks again and again would take every token before
+            # them.
             if not self._waiting:
                 allowed = min(most, self._bucket.available(now))
                 if allowed:
@@ -96,10 +98,12 @@ class SharedRate:
 
     def serve(self, now: float) -> None:
         """Let waiting connections go on, first come, first served, each with a share, while there are tokens."""
+        # Those that come back into the queue in their turn wait for the next look, or this loop might never end.
         left = min(len(self._waiting), MOST_TURNS)
         while left > 0 and (chosen := self._reserve(left, now)):
             left -= len(chosen)
             for throttle in chosen:
+                # Without the lock: the connection's turn asks for its tokens, and may wake a thread that asks as well.
                 if throttle.on_turn():
                     self._return_unused(throttle)
         with self._lock:

@@ -102,10 +102,13 @@ class StopSignals:
 
     def _end(self, number: int) -> None:
         try:
+            # First: after os._exit() no one would end the programs of handlers.
             kill_groups()
+            # Not to wait: standard error may be a pipe that no process reads, and the process has to end.
             if select.select([], [_STDERR], [], 0)[1]:
                 os.write(_STDERR, last_line(number, self._living, self._ending))
         finally:
+            # Not sys.exit(): the interrupted code could catch it, and atexit handlers could hang.
             os._exit(128 + number)
 
 

@@ -57,6 +57,7 @@ def race(address: Address, targets: Sequence[Target], until: float | None, waite
                     return attempt.finish()
                 except ConnectError as error:
                     failures.append(error)
+                    # A failure is an answer: the next target need not wait for its turn.
                     next_start = 0.0
             if until is not None and clock() >= until:
                 failures += [ConnectTimeout(each.target.text, errno.ETIMEDOUT, waited) for each in running]
@@ -64,6 +65,7 @@ def race(address: Address, targets: Sequence[Target], until: float | None, waite
         raise combined(address, failures).with_traceback(None) from None
     finally:
         for attempt in running:
+            # The losers: a close of a socket in SYN-SENT deletes it and sends nothing (RFC 9293, 3.10.4).
             attempt.socket.close()
 
 
@@ -107,6 +109,8 @@ class _Attempt:
                 raise OSError(code, os.strerror(code))
             name = connection_name(self.socket)
             if isinstance(name, FourTuple) and name == name.reversed:
+                # Otherwise the port that it has would stay in TIME-WAIT, and the server that should listen there could
+                # not bind it.
                 reset_on_close(self.socket)
                 raise _self_connected(name, self.target)
             return Connected(self.socket, name)
