@@ -10,6 +10,7 @@ import socket
 import subprocess
 import termios
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -734,6 +735,67 @@ def test_reset_at_once(run: Run) -> None:
     assert done.code == 3
     assert done.err.startswith(f"fourtuple: cannot connect to {address}: reset at once")
     assert "The handshake succeeded and the peer then sent RST" in done.err
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.6])
+def test_a_reset_after_something_was_sent_is_no_failed_connect(run: Run, pause: float) -> None:
+    def talk(sock: socket.socket) -> None:
+        received = b""
+        while len(received) < 12:
+            received += sock.recv(100)
+        time.sleep(pause)
+        reset_on_close(sock)
+
+    with peer(talk) as address:
+        done = run("connect", address, "--send", "hello", "--send", "again", "--timeout", "5")
+    assert done.code == 1
+    assert f": reset by the peer after {pause:.1f} s: 12 octets were sent, nothing was received\n" in done.err
+    assert "The peer took the connection and reset it" in done.err
+    assert "cannot connect" not in done.err
+
+
+def test_a_reset_of_a_connection_on_which_nothing_was_said_for_a_while(run: Run) -> None:
+    def talk(sock: socket.socket) -> None:
+        time.sleep(0.8)
+        reset_on_close(sock)
+
+    with peer(talk) as address:
+        done = run("connect", address)
+    assert done.code == 1
+    assert ": reset by the peer after 0.8 s: nothing was sent, nothing was received\n" in done.err
+
+
+@pytest.mark.parametrize(
+    ("octets", "code", "text"),
+    [
+        (b"hi", 4, "2 octets were received that are not a whole message: b'hi'.\n"),
+        (b"hello world", 4, "11 octets were received that are not a whole message: b'hello world'.\n"),
+        (b"ok\nHALF", 0, "4 octets were received that are not a whole message: b'HALF'.\n"),
+        (b"ok\n", 0, ""),
+    ],
+)
+def test_octets_of_an_unfinished_message_are_told(run: Run, octets: bytes, code: int, text: str) -> None:
+    def talk(sock: socket.socket) -> None:
+        sock.sendall(octets)
+        while sock.recv(100):
+            continue
+        sock.recv(100)
+        gone.wait(20)
+
+    gone = threading.Event()
+    with peer(talk) as address:
+        done = run("connect", address, "--send", "x", "--timeout", "0.3")
+        gone.set()
+    assert done.code == code
+    assert done.err.endswith(text)
+    assert text or not done.err
+
+
+def test_no_octet_until_the_end_of_file_is_no_reply(run: Run) -> None:
+    with peer(lambda sock: sock.recv(100)) as address:
+        done = run("connect", address, "--framing", "eof", "--send", "hi")
+    assert (done.code, done.text) == (1, "")
+    assert "0 of 1 replies came, then end of file" in done.err
 
 
 def test_reset_in_conversation(run: Run) -> None:

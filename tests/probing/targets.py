@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -44,6 +45,19 @@ def server(talk: Talk, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
 
 
 def resets(sock: socket.socket) -> None:
+    reset_on_close(sock)
+
+
+def resets_later(sock: socket.socket) -> None:
+    """It reads what comes, and resets after a while."""
+    sock.recv(1000)
+    time.sleep(0.6)
+    reset_on_close(sock)
+
+
+def resets_unasked(sock: socket.socket) -> None:
+    """As some servers do whose deadline for the first message has passed."""
+    time.sleep(0.6)
     reset_on_close(sock)
 
 

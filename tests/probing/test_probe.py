@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import socket
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from certificates import authority
 from fourtuple.address import Address
 from fourtuple.errors import AddressError, ConnectRefused, ConnectTimeout
 from fourtuple.framing import Line, Raw, parse_framing
+from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Tls
 from fourtuple.probing.asking import probe
 from fourtuple.probing.conversing import Talk
@@ -167,6 +169,43 @@ def test_a_server_that_resets_at_once() -> None:
     with targets.server(targets.resets) as address:
         _, judged = probed(address)
     assert (judged.word, judged.code) == ("reset", 3)
+
+
+def test_a_reset_after_a_message_was_sent() -> None:
+    with targets.server(targets.resets_later) as address:
+        found, judged = probed(address, framing=parse_framing("line"), messages=(b"hello",), wait=5.0)
+    assert found.heard is not None
+    assert found.heard.sent == 6
+    assert (judged.word, judged.code) == ("reset-later", 1)
+    assert judged.text == "connected, sent 6 octets, and reset after 0.6 s before an octet came"
+    assert "The peer took the connection and reset it" in judged.advice
+
+
+def test_a_reset_of_a_connection_on_which_nothing_was_said() -> None:
+    with targets.server(targets.resets_unasked) as address:
+        _, judged = probed(address, wait=5.0)
+    assert (judged.word, judged.code) == ("reset-later", 1)
+    assert "nothing sent, and reset after 0.6 s" in judged.text
+
+
+@pytest.mark.parametrize(
+    ("octets", "end", "code"),
+    [(b"hel", "silence", 4), (b"\x15\x03\x03\0\x02\x02\x46", "silence", 4), (b"hel", "reset", 1)],
+)
+def test_a_part_of_the_message_that_was_waited_for(octets: bytes, end: str, code: int) -> None:
+    def says_a_part(sock: socket.socket) -> None:
+        sock.sendall(octets)
+        if end == "silence":
+            targets.is_silent(sock)
+        time.sleep(0.2)
+        reset_on_close(sock)
+
+    with targets.server(says_a_part) as address:
+        found, judged = probed(address, framing=parse_framing("line"), framed=True, wait=0.5)
+    assert found.heard is not None
+    assert (found.heard.octets, found.heard.messages, found.heard.end) == (octets, 0, end)
+    assert (judged.word, judged.sure, judged.code) == ("incomplete", "certain", code)
+    assert judged.text.startswith("answered, but a part of a message came, and then")
 
 
 def test_a_server_that_closes_at_once() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -114,7 +115,7 @@ def connect(
     none comes), half-closes, and prints what still comes. With --no-half-close it ends when each message has its reply.
 
     Exit codes: 0 done, 1 the peer reset the connection, broke the framing or ended it before each message had its
-    reply, 2 usage, 3 cannot connect (a reset before the first octet of the peer counts as that, and a failed TLS
+    reply, 2 usage, 3 cannot connect (a reset at once, before anything was exchanged, counts as that, and a failed TLS
     handshake), 4 no answer in time.
     """
     framing = framing.mirror() if mirror else framing
@@ -196,12 +197,13 @@ async def _converse(
         if connection.tls is not None:
             agreed = (connection.tls.version, connection.tls.cipher, connection.tls.alpn, connection.tls.subject)
             _say(f"tls: {', '.join(filter(None, agreed))}")
+    began = monotonic()
     try:
         await talk.run(connection)
     except PeerReset as error:
         connection.abort()
         if not connection.statistics.octets_in:
-            _reset_at_once(address, error)
+            _reset_unanswered(address, connection, talk, monotonic() - began, error)
         raise
     except BaseException:
         connection.abort()  # do not linger for a peer whose replies are no longer awaited
@@ -213,9 +215,24 @@ async def _converse(
     return Exit.DONE
 
 
-def _reset_at_once(address: Address, error: PeerReset) -> NoReturn:
-    """Return the error that connect() would have raised if the peer's RST had come a little earlier."""
-    raise ConnectReset(str(address), None, "nothing was received before it") from error
+def _reset_unanswered(
+    address: Address, connection: Connection, talk: Talk, seconds: float, error: PeerReset
+) -> NoReturn:
+    """Raise what a reset means before which nothing was received.
+
+    If nothing was exchanged, and it came at once, connect() would have raised the same error a little earlier.
+    """
+    from fourtuple.probing.verdict import reset_at_once, why_reset  # imported here: few conversations end like this
+
+    if reset_at_once(sent=talk.has_sent, seconds=seconds):
+        raise ConnectReset(str(address), None, "nothing was received before it") from error
+    sent = connection.statistics.octets_out
+    what = f"{sent} octet{' was' if sent == 1 else 's were'} sent" if talk.has_sent else "nothing was sent"
+    raise Failure(
+        f"{connection.name}: reset by the peer after {seconds:.1f} s: {what}, nothing was received",
+        Exit.FAILED,
+        why_reset(sent=talk.has_sent),
+    ) from error
 
 
 def _report(connection: Connection, talk: Talk) -> None:

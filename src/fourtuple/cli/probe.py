@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -70,8 +71,9 @@ def probe(
     the local end, the route, what TCP agreed on; TLS and the certificate; the peer's first octets. Then it gives a
     verdict, and says how sure it is.
 
-    Exit codes: 0 reached, 1 the peer closed at once or broke the framing, 2 usage, 3 cannot connect (a failed TLS
-    handshake counts as that), 4 no answer in time. With --count, the worst one.
+    Exit codes: 0 reached, 1 the peer closed or reset the connection, or broke the framing, 2 usage, 3 cannot connect (a
+    reset at once, before anything was sent, and a failed TLS handshake count as that), 4 no answer in time, or only a
+    part of a message of --framing. With --count, the worst one.
     """
     if count is not None and watch:
         raise click.UsageError("--watch ends when the address is reached, --count after this many probes: give one")
@@ -108,11 +110,16 @@ def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> tu
 
 
 def _one(address: Address, talk: Talk, local: Address | None) -> tuple[Found, Verdict]:
+    from fourtuple.cli.hints import hint
     from fourtuple.probing.asking import probe as ask  # here: --help and mistakes need neither sockets nor TLS
     from fourtuple.probing.verdict import verdict
 
     found = ask(address, talk, local=local)
-    return found, verdict(found, datetime.now(UTC))
+    judged = verdict(found, datetime.now(UTC))
+    if talk.framed and judged.code and found.heard is not None and found.heard.octets:
+        looks = hint(found.heard.octets, talk.framing, tls=talk.tls is not None)
+        judged = replace(judged, advice=f"{looks} {judged.advice}".strip())
+    return found, judged
 
 
 def _counted(address: Address, talk: Talk, local: Address | None, count: int, interval: float, as_json: bool) -> int:

@@ -122,7 +122,8 @@ def _heard(heard: Heard) -> str:
         shown = heard.octets[:_OCTETS]
         more = "" if len(shown) == len(heard.octets) else " ..."
         whole = ", a whole message" if heard.messages else ""
-        return f"{shown!r}{more} after {seconds(heard.seconds)}{whole}"
+        then = f", then {heard.end}" if heard.end and heard.end != "framing" else ""
+        return f"{shown!r}{more} after {seconds(heard.seconds)}{whole}{then}"
     if heard.end == "silence":
         return f"nothing in {seconds(heard.seconds)}"
     return f"{heard.end} after {seconds(heard.seconds)}"

@@ -17,7 +17,7 @@ from typing import Any
 from fourtuple.cli.ends import Ends, StandardFiles
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.forms import Writer, reader
-from fourtuple.cli.hints import hint, silence
+from fourtuple.cli.hints import hint, silence, unfinished
 from fourtuple.cli.terminal import is_terminal
 from fourtuple.connection import Connection
 from fourtuple.errors import EncodeError, EndOfFile, FourTupleError, IncompleteMessage, MessageError, UnmappedMessage
@@ -77,6 +77,8 @@ class Talk:
         #: Replies to the messages sent so far.
         self._due = 0
         self._begun = False
+        #: Whether a message, or a part of one, may have reached the peer.
+        self.has_sent: bool = False
         #: The octets that could not be decoded.
         self._uncut = b""
         #: The kernel's statistics at the latest reply: after the end there are none.
@@ -106,9 +108,11 @@ class Talk:
             if isinstance(error, FourTupleError) or not self._silence.expired():
                 raise
             self._tell_unsent()
+            await self._take_uncut()
             if not (self._complete or self._answered_without_end):
-                await self._take_uncut()
                 raise Failure(f"{connection.name}: {self._missing}", Exit.TIMED_OUT, self.hint) from None
+            if self._uncut:
+                await self._ends.say(printable(unfinished(self._uncut)))
         finally:
             await self._stop(sending)
             self._ends.close()
@@ -146,6 +150,7 @@ class Talk:
             self._due = min(self._wanted, number * len(messages))
             if self._received < self._due:
                 self._answered.clear()
+            self.has_sent = True
             await self._connection.send_many(messages)
             last = number == self._plan.repeat
             if last and not self._plan.half_close:
@@ -169,6 +174,7 @@ class Talk:
         def message(octets: bytes) -> Any:
             return from_octets(self._framing, self._reader.message(octets))
 
+        self.has_sent = self.has_sent or bool(typed)
         try:
             await self._connection.send_many(list(map(message, typed)))
             return True
@@ -241,6 +247,8 @@ class Talk:
                 self._silence.reschedule(None)  # the wait for a slow reader of our output is not the peer's silence
                 with suppress(FourTupleError, OSError):  # a Unix socket has no statistics
                     self.info = self._connection.info()
+                if isinstance(self._framing, Eof) and messages == [b""]:
+                    continue  # the peer has sent nothing at all: that is no reply
                 await self._print(messages)
                 self._received += len(messages)
                 if self._received >= self._due:

@@ -98,6 +98,11 @@ def unverified(talk: Talk) -> Talk:
 
 def listen(connection: BlockingConnection[Any, Any], talk: Talk) -> Heard:
     """Say what is to be said, and wait for what comes first."""
+    sent = sum(len(talk.framing.encode(message)) for message in talk.messages)
+    return replace(_heard(connection, talk), sent=sent)
+
+
+def _heard(connection: BlockingConnection[Any, Any], talk: Talk) -> Heard:
     began = clock()
     heard: Heard | None = None
     try:
@@ -110,12 +115,17 @@ def listen(connection: BlockingConnection[Any, Any], talk: Talk) -> Heard:
             connection.receive(timeout=talk.wait)
             heard = replace(heard, messages=1)
     except DeadlinePassed:
-        return heard or Heard(clock() - began, end="silence")
+        return _ended(heard, clock() - began, "silence")
     except FramingError as error:
         return replace(heard or Heard(clock() - began), end="framing", error=error)
     except EndOfFile:
-        return heard or Heard(clock() - began, end="end of file")
+        return _ended(heard, clock() - began, "end of file")
     except ConnectionLost as error:
         end = "reset" if isinstance(error, PeerReset) else "lost"
-        return heard or Heard(clock() - began, end=end, error=error)
+        return replace(_ended(heard, clock() - began, end), error=error)
     return heard
+
+
+def _ended(heard: Heard | None, seconds: float, end: str) -> Heard:
+    """Return what was heard before this end: nothing, or a part of the message that was waited for."""
+    return Heard(seconds, end=end) if heard is None else replace(heard, end=end)

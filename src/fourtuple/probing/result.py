@@ -63,7 +63,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What came first: ``octets`` (cut to a bound), or ``end``: ``"silence"``, ``"end of file"`` or ``"reset"``."""
+    """What came first: ``octets`` (cut to a bound), or ``end``: ``"silence"``, ``"end of file"`` or ``"reset"``.
+
+    Both, if a whole message was waited for and only a part of it came.
+    """
 
     seconds: float
     octets: bytes = b""
@@ -71,6 +74,8 @@ class Heard:
     messages: int = 0
     end: str = ""
     error: FourTupleError | None = None
+    #: Octets that were sent.
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,6 +34,29 @@ REACHED, PEER, NOT_CONNECTED, NO_ANSWER = 0, 1, 3, 4
 _EXPIRED, _NOT_YET, _NAMES, _SELF_SIGNED, _UNKNOWN_ISSUER = (10,), (9,), (62, 64), (18, 19), (2, 20, 21)
 
 
+#: A reset that comes so many seconds after the handshake, before anything was exchanged, comes at once.
+_AT_ONCE = 0.5
+
+
+def reset_at_once(*, sent: bool, seconds: float) -> bool:
+    """Return whether a reset before the first octet of the peer came at once, and before it was sent anything."""
+    return not sent and seconds < _AT_ONCE
+
+
+def why_reset(*, sent: bool) -> str:
+    """Return what a reset means that did not come at once, or came after something was sent."""
+    if sent:
+        return (
+            "The peer took the connection and reset it: it found the message broken, failed on it, or ended before it "
+            "answered. Its log may say why. If it came in the same moment, an address filter or a balancer without a "
+            "live server is as likely."
+        )
+    return (
+        "The peer, or something on the way, ended a connection on which nothing was said: a deadline for the first "
+        "message, a server that ended, or a balancer or NAT that has forgotten it."
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``word`` is for scripts, ``text`` for people; ``sure`` says how sure it is; ``code`` is the exit code."""
@@ -169,9 +192,11 @@ def _heard(found: Found, heard: Heard | None) -> Verdict:
     if heard is None:
         return Verdict("open", "connected", CERTAIN, REACHED)
     if heard.octets:
-        if heard.error is not None:
-            return Verdict("broken-framing", f"answered, but not in this framing: {heard.error}", CERTAIN, PEER)
-        return Verdict("answered", "connected, and the peer speaks", CERTAIN, REACHED)
+        return _spoke(heard)
+    if heard.end == "reset" and not reset_at_once(sent=heard.sent > 0, seconds=heard.seconds):
+        did = f", sent {_octets(heard.sent)}" if heard.sent else ", nothing sent"
+        text = f"connected{did}, and reset after {heard.seconds:.1f} s before an octet came"
+        return Verdict("reset-later", text, CERTAIN, PEER, why_reset(sent=heard.sent > 0))
     if heard.end == "reset":
         return Verdict("reset", "connected, and reset before an octet came", CERTAIN, NOT_CONNECTED,
                        ConnectReset.explanation)  # fmt: skip
@@ -197,6 +222,30 @@ def _heard(found: Found, heard: Heard | None) -> Verdict:
         "open", "connected, nothing heard: perhaps never accepted", OPEN, REACHED,
         "Many servers wait for the client's first message. --send one, and an answer is expected.",
     )  # fmt: skip
+
+
+def _spoke(heard: Heard) -> Verdict:
+    """Return the verdict if octets came."""
+    if heard.end == "framing":
+        return Verdict("broken-framing", f"answered, but not in this framing: {heard.error}", CERTAIN, PEER)
+    if heard.end == "silence":
+        return Verdict(
+            "incomplete", "answered, but a part of a message came, and then no more", CERTAIN, NO_ANSWER,
+            "The server uses another framing, or is slow (--wait).",
+        )  # fmt: skip
+    if heard.end:
+        return Verdict(
+            "incomplete", f"answered, but a part of a message came, and then {_ENDS[heard.end]}", CERTAIN, PEER,
+            "The server uses another framing, or has failed.",
+        )  # fmt: skip
+    return Verdict("answered", "connected, and the peer speaks", CERTAIN, REACHED)
+
+
+_ENDS = {"reset": "a reset", "lost": "the network failed", "end of file": "the end of file"}
+
+
+def _octets(number: int) -> str:
+    return f"{number} octet{'' if number == 1 else 's'}"
 
 
 def _quiet(found: Found, how: str) -> Verdict:
