@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -99,6 +100,24 @@ def end_by_signals(process: subprocess.Popen[str]) -> None:
             continue
         assert code in (128 + signal.SIGINT, 128 + signal.SIGTERM)
         return
+
+
+@pytest.mark.parametrize("what", ["a loop", "a sleep"])
+def test_a_call_that_holds_the_loop_does_not_outlive_the_time_for_the_stop(serve: Serve, stuck: str, what: str) -> None:
+    """One signal is enough: what drains and aborts is the loop, so another thread ends the process."""
+    server = serve(stuck, "--drain-timeout", "0.5", "--stall-timeout", "0.2")
+    with server.connect() as client:
+        client.sendall(what.encode() + b"\n")
+        lines_up_to(server, "still holds it")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait() == 128 + signal.SIGTERM
+    assert server.process.stderr is not None
+    last = server.process.stderr.read().splitlines()[-1]
+    assert re.fullmatch(
+        r"fourtuple: SIGTERM came \d+\.\d s ago, and a call has held the loop for \d+\.\d s: ended at once, "
+        r"1 connection cut, the tear-down not finished",
+        last,
+    )
 
 
 def test_a_stall_is_printed_once_and_in_json_too(serve: Serve, tmp_path: Path) -> None:

@@ -44,6 +44,16 @@ class Group:
         return min((seconds for seconds in given if seconds is not None), default=None)
 
     @property
+    def drain_timeout(self) -> float | None:
+        """How long a stop may last, without the tear-down: the longest time of a server; None without a bound."""
+        return _longest(server.deadlines.drain_timeout for server in self.servers)
+
+    @property
+    def tear_down_timeout(self) -> float | None:
+        """How long the tear-downs may last: the longest time of a server; None without a bound."""
+        return _longest(server.deadlines.tear_down_timeout for server in self.servers)
+
+    @property
     def living(self) -> dict[Any, Any] | None:
         """The open connections, as a dict that changes with them: those of the engine that the servers share.
 
@@ -145,3 +155,13 @@ class Group:
                     server.reload_certificates()
             except OptionError:
                 pass  # its observer has got an event
+
+
+def _longest(times: Iterable[float | None]) -> float | None:
+    """Return the longest of these times; None, which is no bound, if one of them is that."""
+    longest = 0.0
+    for seconds in times:
+        if seconds is None:
+            return None
+        longest = max(longest, seconds)
+    return longest

@@ -23,6 +23,7 @@ from fourtuple.serving.abandon import BoundedExecutor, disown
 from fourtuple.serving.alarms import Alarm
 from fourtuple.serving.drain import ABORT_SECONDS
 from fourtuple.serving.group import Group
+from fourtuple.serving.held_stop import HeldStop
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals
@@ -61,8 +62,9 @@ def run(
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 
     A second signal aborts the drain. A third ends the process with exit code 128 plus the signal's number, and prints
-    what this interrupted: with the C at any moment, without it only between two bytecodes. A signal that comes before
-    the service is set up cancels the set-up; then 0 is returned.
+    what this interrupted: with the C at any moment, without it only between two bytecodes. The process ends in the same
+    way if a call still holds the loop when ``drain_timeout`` has passed, so that nothing could drain. A signal that
+    comes before the service is set up cancels the set-up; then 0 is returned.
 
     Parameters
     ----------
@@ -114,14 +116,16 @@ async def serve_until_stopped(group: Group, signals: StopSignals, on_start: Call
     """Start servers, and return when they have stopped: the first signal drains them, the second aborts them.
 
     On SIGHUP, servers with TLS read their certificates again. A call that holds the loop is reported: see
-    :func:`watching`.
+    :func:`watching`. One that still holds it when the time for the stop has passed ends the process.
 
     Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and a service's tear-down
     raise.
     """
     stopping = _Stopping(group, signals)
+    loop = asyncio.get_running_loop()
+    held = HeldStop(loop, signals, stopping.most_seconds)
     try:
-        with signals.heard_by(stopping.wake), _watched(asyncio.get_running_loop(), group.tell, group.stall_timeout):
+        with signals.heard_by(stopping.wake), held.armed(), _watched(loop, group.tell, group.stall_timeout):
             await stopping.serve(on_start)
     finally:
         signals.say(", after the tear-down")
@@ -144,6 +148,11 @@ class _Stopping:
         # call_soon() would not wake a loop that sleeps in epoll_wait(2): CPython repeats the call after the handler
         # (PEP 475).
         self._loop.call_soon_threadsafe(self._look)
+
+    def most_seconds(self) -> float | None:
+        """Return how long the stop may last, as far as it is known now: with the tear-down, once it has begun."""
+        drain, tear_down = self._group.drain_timeout, self._group.tear_down_timeout if self._heard else 0.0
+        return None if drain is None or tear_down is None else drain + tear_down
 
     def _look(self) -> None:
         """Act on the signals that came since the last call. There may be several: Python may report them together."""

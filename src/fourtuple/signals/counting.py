@@ -95,26 +95,34 @@ class StopSignals:
         # No exception may leave this handler: it would be raised in whatever code is running now.
         self._numbers.append(signal.Signals(number))
         if native is None and len(self._numbers) >= LAST:
-            self._end(number)
+            self._end(number, f"third signal ({signal.Signals(number).name})")
         for wake in self._listeners:
             with suppress(Exception):
                 wake()
 
-    def _end(self, number: int) -> None:
+    def end(self, why: str) -> None:
+        """End the process now, as the third signal does, with the first signal's number; print what it cut.
+
+        ``why`` goes on after "SIGTERM came". Any thread may call it.
+        """
+        number = self.first or signal.SIGTERM
+        self._end(number, f"{number.name} came {why}")
+
+    def _end(self, number: int, why: str) -> None:
         try:
             # First: after os._exit() no one would end the programs of handlers.
             kill_groups()
             # Not to wait: standard error may be a pipe that no process reads, and the process has to end.
             if select.select([], [_STDERR], [], 0)[1]:
-                os.write(_STDERR, last_line(number, self._living, self._ending))
+                os.write(_STDERR, last_line(why, self._living, self._ending))
         finally:
             # Not sys.exit(): the interrupted code could catch it, and atexit handlers could hang.
             os._exit(128 + number)
 
 
-def last_line(number: int, living: Sized | None, ending: bytes) -> bytes:
-    """Return the line that the third signal prints."""
-    line = b"fourtuple: third signal (%s): ended at once" % signal.Signals(number).name.encode()
+def last_line(why: str, living: Sized | None, ending: bytes) -> bytes:
+    """Return the line that a process prints which does not end by itself."""
+    line = b"fourtuple: %s: ended at once" % why.encode()
     if living is not None:
         line += b", %d connection%s cut" % (len(living), b"" if len(living) == 1 else b"s")
     return line + ending + b"\n"
