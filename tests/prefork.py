@@ -9,6 +9,7 @@ Run as a program, this file is the process that forks.
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import runpy
@@ -190,15 +191,27 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], fds: lis
 
 
 def main() -> None:
+
+    import fourtuple.cli.bench
+    import fourtuple.cli.bench_table
+    import fourtuple.cli.check
     import fourtuple.cli.connect
+    import fourtuple.cli.entry
     import fourtuple.cli.main
+    import fourtuple.cli.opening
     import fourtuple.cli.serve
     import fourtuple.cli.serve_run
+    import fourtuple.cli.sockets
+    import fourtuple.cli.sockets_show
     import fourtuple.cli.talk
     import fourtuple.cli.targets
-    import fourtuple.client  # noqa: F401
+    import fourtuple.client
+    import fourtuple.net.connecting  # noqa: F401
     from fourtuple._command import end_by_interrupts
 
+    # What is imported here is not looked at by the collector of each new process, which would copy its pages.
+    gc.collect()
+    gc.freeze()
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.sendall(b"!")
     (arguments, cwd, environment), fds = fork_for_each(sock)
