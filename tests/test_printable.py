@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -198,9 +199,12 @@ def test_the_console_says_the_rest_of_a_line_behind_a_long_text() -> None:
 def test_no_line_of_json_is_the_peers(text: str) -> None:
     out = io.StringIO()
     log = JsonLines(out)
-    for error in (raised(text), MalformedMessage(text), Speechless(text), Unspeakable()):
+    errors = (raised(text), MalformedMessage(text), Speechless(text), Unspeakable())
+    for error in errors:
         for event in every_event(text, error):
-            log(event)
+            # Without an error, it is the same each time: its long text is escaped once, which takes a second.
+            if error is errors[0] or any(getattr(event, each.name) is error for each in dataclasses.fields(event)):
+                log(event)
     lines = out.getvalue().split("\n")
     assert lines.pop() == ""
     for line in lines:
