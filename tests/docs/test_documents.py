@@ -24,13 +24,31 @@ DOCUMENTS = [
 #: Pages without code of ours to run.
 OTHERS = [*(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
 
+#: Pages that start many programs: more than half of what all pages take. By default the README, the tutorial and the
+#: other pages run.
+SLOW = {
+    *("docs/explanation/troubleshooting.md", "docs/reference/command-line.md"),
+    *(
+        f"docs/how-to/{name}.md"
+        for name in (
+            *("addresses", "benchmark", "clients", "existing-code", "limits", "operate", "operate-a-program"),
+            *("programs", "prove-a-framing", "relay", "several-services", "sockets", "stay-connected"),
+            *("test-a-service", "threads-and-tests", "tls"),
+        )
+    ),
+}
+
 HOME = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Homepage"]
 
 
-def parameter(path: Path) -> object:
+def slow(path: Path) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.slow] if str(path.relative_to(ROOT)) in SLOW else []
+
+
+def parameter(path: Path, *more: pytest.MarkDecorator) -> object:
     programs = {need for need in needs_of(path.read_text()) if not need.startswith("python:")} - {"IPv6"}
     marks = [pytest.mark.peers] if programs else []
-    return pytest.param(path, id=str(path.relative_to(ROOT)), marks=marks)
+    return pytest.param(path, id=str(path.relative_to(ROOT)), marks=[*marks, *more])
 
 
 def has_ipv6() -> bool:
@@ -42,7 +60,7 @@ def has_ipv6() -> bool:
 
 
 @pytest.mark.timeout(180)  # the tutorial starts twenty programs
-@pytest.mark.parametrize("path", [*map(parameter, DOCUMENTS)])
+@pytest.mark.parametrize("path", [parameter(each, *slow(each)) for each in DOCUMENTS])
 def test_its_code_runs(path: Path, tmp_path: Path, require_program: Callable[[str], str]) -> None:
     for need in needs_of(path.read_text()):
         if need.startswith("python:"):
@@ -77,6 +95,10 @@ def test_its_links_lead_somewhere(path: Path) -> None:
 
 def test_the_readme_has_no_link_that_works_only_beside_its_neighbours() -> None:
     assert re.findall(r"\]\((?!https?:|#)[^)]*\)", (ROOT / "README.md").read_text()) == []
+
+
+def test_the_slow_pages_are_there() -> None:
+    assert {str(path.relative_to(ROOT)) for path in DOCUMENTS} >= SLOW
 
 
 def test_documents_use_the_words_of_the_glossary() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from fourtuple.framing import parse_framing
 from fourtuple.testing import check_framing, drive, strategies
 from fourtuple.testing.fuzz import fuzz
+from framing.selection import few_by_default
 from framing.vectors import KNOWN
 
 #: Set FOURTUPLE_FUZZ_CASES=1000000 to run that many.
@@ -18,7 +19,7 @@ CASES = int(os.environ.get("FOURTUPLE_FUZZ_CASES", "200"))
 #: There are many framings, and each is tried: where no more cases are asked for, a tenth of the examples is plenty.
 EXAMPLES = settings().max_examples // (1 if "FOURTUPLE_FUZZ_CASES" in os.environ else 10)
 
-every_framing = pytest.mark.parametrize("text", sorted(KNOWN))
+every_framing = pytest.mark.parametrize("text", few_by_default(sorted(KNOWN)))
 
 
 @every_framing

@@ -20,11 +20,12 @@ from hypothesis import strategies as st
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing import Fixed, Length, Line, Resp, Simple, parse_framing, splitting, u32
 from fourtuple.testing import strategies
+from framing.selection import few_by_default
 from framing.twins import FRAMINGS, WORDS, Call, compare, conversation, encode_alike, in_c, outcome
 
 #: There are many framings, and each is tried: a quarter of the examples where more cases are asked for, else a tenth.
 some = settings(max_examples=settings().max_examples // (4 if "FOURTUPLE_FUZZ_CASES" in os.environ else 10))
-every_framing = pytest.mark.parametrize("text", FRAMINGS)
+every_framing = pytest.mark.parametrize("text", few_by_default(FRAMINGS))
 limits = st.none() | st.integers(1, 3)
 #: How often each conversation is held between two readings of the memory.
 ROUNDS = 16
@@ -58,7 +59,7 @@ def test_random_conversations_are_the_same_in_c_and_python(text: str) -> None:
         compare(framing, conversation(framing, random.Random(case)))
 
 
-@pytest.mark.parametrize("text", [text for text in FRAMINGS if "+" not in text])
+@pytest.mark.parametrize("text", few_by_default([text for text in FRAMINGS if "+" not in text]))
 @some
 @given(messages=st.lists(st.sampled_from(WORDS) | strategies.octets(20) | st.sampled_from([bytearray(b"a"), "a"])))
 def test_encoders_write_the_same(text: str, messages: list[Any]) -> None:

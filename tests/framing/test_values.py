@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -128,7 +129,15 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+#: By default a container, one with keys, octets and a number are tried; the others are slow.
+FEW = ("arrays", "maps of octets", "words", "numbers")
+
+
+def each(names: Iterable[str]) -> list[Any]:
+    return [pytest.param(name, marks=[] if name in FEW else [pytest.mark.slow]) for name in names]
+
+
+@pytest.mark.parametrize("name", each(HOSTILE))
 @pytest.mark.parametrize("ended", [False, True])
 def test_what_is_charged_is_no_less_than_what_is_taken(name: str, ended: bool, split_by: str) -> None:
     """An unfinished message, and a whole one: what ``held`` says is there, and not much more."""
@@ -150,7 +159,7 @@ def test_what_is_charged_is_no_less_than_what_is_taken(name: str, ended: bool, s
         assert decoder.held == decoder.buffered == 0
 
 
-@pytest.mark.parametrize("name", [name for name in HOSTILE if name not in ("attributes", "big numbers")])
+@pytest.mark.parametrize("name", each(name for name in HOSTILE if name not in ("attributes", "big numbers")))
 def test_values_are_bounded(name: str) -> None:
     """However the octets are cut, a message ends at the same value, with the same number, and is let go of."""
     unit = HOSTILE[name]

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from conftest import RunAsync
@@ -34,6 +35,16 @@ FRAMINGS: dict[str, Framing] = {
 }
 KINDS = ["plain", "with connection", "generator", "async", "async that waits", "async generator", "conversation"]
 KINDS += ["batches", "batches with connection"]
+
+
+def each_once(kinds: list[str], framings: list[str]) -> list[Any]:
+    """All pairs as parameters of a test. By default, it takes each of both once; the other pairs are slow."""
+    few = {(kind, framings[at % len(framings)]) for at, kind in enumerate(kinds)}
+    return [
+        pytest.param(kind, framing, marks=[] if (kind, framing) in few else [pytest.mark.slow])
+        for kind in kinds
+        for framing in framings
+    ]
 
 
 class Octets(bytes):

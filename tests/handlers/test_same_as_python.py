@@ -13,21 +13,20 @@ from hypothesis import strategies as st
 
 from conftest import RunAsync
 from fourtuple import fast_path
-from fourtuple.framing import Framing
-from handlers.crowds import FRAMINGS, KINDS, Script, both_played, pieces_of, scripts
+from handlers.crowds import FRAMINGS, KINDS, Script, both_played, each_once, pieces_of, scripts
 
 
 @pytest.mark.skipif(fast_path.turn is None, reason="there is one turn only: the C is not built, or switched off")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("framing", FRAMINGS.values(), ids=FRAMINGS)
+@pytest.mark.parametrize(("kind", "name"), each_once(KINDS, list(FRAMINGS)))
 @settings(
     max_examples=max(10, settings().max_examples // 5), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(script=scripts, small=st.booleans())
 @example(script=[([b"une", b"not"], [], "finish")], small=False)  # a reply that cannot be encoded, and one behind it
 def test_c_and_python_are_indistinguishable(
-    run_async: RunAsync, readiness: str, kind: str, framing: Framing, script: list[Script], small: bool
+    run_async: RunAsync, readiness: str, kind: str, name: str, script: list[Script], small: bool
 ) -> None:
+    framing = FRAMINGS[name]
     crowd = [(pieces_of(framing, each), each[2]) for each in script]
     with_c, in_python = both_played(run_async, readiness, kind, framing, crowd, small=small)
     assert with_c == in_python

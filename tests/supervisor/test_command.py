@@ -148,6 +148,7 @@ def ask(address: tuple[str, int]) -> int:
         return int(read_line(sock).split()[1])
 
 
+@pytest.mark.slow  # by default the tests below upgrade, without clients that come all the time
 def test_the_program_is_upgraded_under_load_and_a_bad_one_is_not(start: Start, tmp_path: Path) -> None:
     program = start("--workers", "2", "--pidfile", "pid")
     address = program.address()

@@ -125,6 +125,7 @@ def ask(port: int, context: ssl.SSLContext | None = None) -> tuple[int, str]:
     return int(pid), name.decode()
 
 
+@pytest.mark.slow
 def test_all_services_in_every_worker_and_a_roll_loses_nothing(start: Start, tmp_path: Path) -> None:
     files = Files(tmp_path)
     (tmp_path / "fourtuple.toml").write_text(
@@ -228,6 +229,7 @@ def test_a_roll_reads_the_certificates_again(start: Start, tmp_path: Path) -> No
             assert read_line(tls).endswith(b" news\n")
 
 
+@pytest.mark.slow
 def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> None:
     file = tmp_path / "fourtuple.toml"
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as two:
@@ -255,7 +257,9 @@ def test_an_upgrade_opens_and_closes_addresses(start: Start, tmp_path: Path) -> 
     program.rest()
 
 
-@pytest.mark.parametrize("store", [False, True], ids=["", "with an fd store"])
+@pytest.mark.parametrize(
+    "store", [pytest.param(False, id=""), pytest.param(True, id="with an fd store", marks=pytest.mark.slow)]
+)
 def test_an_upgrade_that_drops_a_unix_socket_removes_its_file(
     start: Start, manager: Manager, tmp_path: Path, store: bool
 ) -> None:
@@ -365,7 +369,7 @@ def test_the_addresses_in_force_are_shown_with_their_services(start: Start, tmp_
         program.line_with("1 worker replaced")
 
 
-@pytest.mark.parametrize("declared", [1, 2])
+@pytest.mark.parametrize("declared", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_services_divide_the_descriptors_of_the_workers_that_run(start: Start, tmp_path: Path, declared: int) -> None:
     """Of 1000 descriptors, 64 are kept; the number of workers in the file does not count."""
     control = str(tmp_path / "control.sock")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from certificates import serving_context, trusting
 from conftest import RunAsync
 from fourtuple import fast_path
-from handlers.crowds import FRAMINGS, KINDS, WORDS, Speaker, both_played, pieces_of
+from handlers.crowds import FRAMINGS, KINDS, WORDS, Speaker, both_played, each_once, pieces_of
 
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 ENDS = ["finish", "reset", "stay", "close_notify", "close_notify and stay", "noise", "half a record"]
@@ -113,8 +113,7 @@ class Secure(Speaker):
 
 
 @pytest.mark.skipif(fast_path.turn is None, reason="there is one turn only: the C is not built, or switched off")
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("framing", ["line", "varint"])
+@pytest.mark.parametrize(("kind", "framing"), each_once(KINDS, ["line", "varint"]))
 @settings(
     max_examples=max(5, settings().max_examples // 10), suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
