@@ -191,6 +191,8 @@ def become(arguments: list[str], cwd: str, environment: dict[str, str], fds: lis
 
 
 def main() -> None:
+    import difflib  # noqa: F401  # for the names that a mistake is near to
+    import encodings.idna  # noqa: F401  # for the names of hosts
 
     import fourtuple.cli.bench
     import fourtuple.cli.bench_table
