@@ -94,7 +94,7 @@ class Reconnected(Event):
 
 @event
 class PushesDropped(Event):
-    """The inbox of pushes was full: the oldest are dropped; reported for the first one after room was found.
+    """The inbox of pushes is full, and the oldest are dropped. Reported once, until the inbox has had room again.
 
     ``address`` is that of the client's server, ``waiting`` the number of pushes in the inbox.
     """

@@ -95,7 +95,7 @@ class Framing(ABC, Generic[In_co, Out_contra]):
 
     @property
     def interleaves(self) -> bool:
-        """Whether a message may stand inside another one, which then comes after it: a command of telnet in a line."""
+        """Whether a message may be inside another one, which is then delivered after it: a telnet command in a line."""
         return False
 
     def mirror(self) -> Framing[Any, Any]:

@@ -58,8 +58,8 @@ class Mapped(Framing[In_co, Out_contra]):
     error. A value that does not map back raises :class:`~fourtuple.errors.EncodeError`. The errors of the stream
     are those of ``inner``.
 
-    A message whose values would take more than ``max_message_memory`` octets does not map either, if the mapping can
-    estimate them: those of JSON and MessagePack can.
+    The mappings of JSON and MessagePack estimate the memory of a message's values: one that would take more than
+    ``max_message_memory`` octets does not map either.
     """
 
     inner: Framing[Any, Any]

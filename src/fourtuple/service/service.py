@@ -69,7 +69,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     silent_peers
         Whether a peer may stay silent without a bound, because it only listens, as for chargen or for news. Default:
         False. The peer's first message then has a deadline (``first_message_timeout``), even after a greeting, because
-        a peer that connects and sends nothing takes a place.
+        a peer that connects and sends nothing counts against ``max_connections``.
     state
         Called without arguments for each new connection, before the hook ``opened``; what it returns is
         ``connection.state``. If it raises, the connection is closed, as with a hook. Default: the state is None.

@@ -17,7 +17,7 @@ class FlakyListener:
     """Makes a listener's accept(2) fail by a script, inside its ``with`` block::
 
         with FlakyListener(server, errno.EMFILE, errno.ECONNABORTED) as flaky:
-            connect(server.address, "line").close()  # waits in the queue, and gets in
+            connect(server.address, "line").close()  # waits in the queue, and is accepted later
 
     ``listener`` is a started :class:`~fourtuple.Server` (meaning its first listener) or one of its listeners.
     ``script`` has one entry for each call of accept(2): a number of :mod:`errno` or an :class:`OSError` to raise, or
