@@ -44,7 +44,7 @@ class HeldStop:
         self._loop = loop
         self._signals = signals
         self._seconds = seconds
-        # A signal handler may interrupt any code, and set() of an Event that it interrupts in set() would wait for ever.
+        # A signal handler may interrupt any code, and set() of an Event that it interrupts in set() would wait forever.
         # To release a lock is one step (the handler may do it twice: see wake()).
         self._heard = threading.Lock()
         self._heard.acquire()
