@@ -175,6 +175,63 @@ def test_serve_forever_ends_by_cancellation_and_open_connections_go_on(run_async
         run_async(main())
 
 
+@pytest.mark.parametrize("closes", ["the server", "the program"])
+@pytest.mark.parametrize("said", ["what it is", "AF_UNIX"])
+def test_a_programs_own_socket_stays_its_own(said: str, closes: str, run_async: Any, readiness: Any) -> None:
+    async def once() -> None:
+        sock = socket.create_server(("127.0.0.1", 0))
+        name = sock.getsockname()
+        if said == "AF_UNIX":  # as uvicorn does with --fd
+            number = sock.detach()
+            sock = socket.fromfd(number, socket.AF_UNIX, socket.SOCK_STREAM)
+            os.close(number)
+        number, loop = sock.fileno(), asyncio.get_running_loop()
+        server = await loop.create_server(EchoServerProtocol, sock=sock)
+        assert (sock.getsockname(), sock.fileno(), sock.gettimeout()) == (name, number, 0)
+        assert [each.fileno() for each in server.sockets] == [number]
+        reader, writer = await asyncio.open_connection(*name)
+        writer.write(b"hello")
+        assert await reader.read() == b"hello"
+        writer.close()
+        await writer.wait_closed()
+        if closes == "the program":
+            sock.close()
+        server.close()
+        await server.wait_closed()
+        assert sock.fileno() == -1
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(*name)
+
+    async def main() -> None:
+        before: set[str] = set()
+        for _ in range(3):
+            before = set(os.listdir("/proc/self/fd"))
+            await once()
+        assert len(os.listdir("/proc/self/fd")) == len(before), "no descriptor is left"
+
+    with adapters.install(readiness=readiness):
+        run_async(main())
+
+
+def test_a_programs_own_socket_after_a_server_that_was_not_made(run_async: Any, tmp_path: Path) -> None:
+    async def main() -> None:
+        with socket.socket(socket.AF_UNIX) as sock, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+            path = str(tmp_path / "sock")
+            sock.bind(path)
+            with pytest.raises(ValueError, match="(?i)stream socket was expected"):
+                await asyncio.start_server(handle_echo, sock=datagrams)
+            with pytest.raises(ValueError, match="same time"):
+                await asyncio.start_unix_server(handle_echo, path, sock=sock)
+            server = await asyncio.start_unix_server(handle_echo, sock=sock, start_serving=False)
+            assert sock.getsockname() == path
+            server.close()
+            await server.wait_closed()
+            assert sock.fileno() == -1 and datagrams.fileno() >= 0
+
+    with adapters.install():
+        run_async(main())
+
+
 def test_limits_and_errors(run_async: Any, readiness: Any) -> None:
     told: list[events.Event] = []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -15,10 +16,14 @@ from fourtuple import Address, Endpoint, Limits, Server, events
 from fourtuple.errors import AddressError, ListenError, OptionError
 from fourtuple.net import given as given_module
 from fourtuple.net.given import Inherited, inherited, take_given
+from fourtuple.net.sockets import apply_options
 from fourtuple.options import Sockets
 from fourtuple.server import listen_at
 from fourtuple.serving.group import Group
 from rig import Peer, echo, serving
+
+#: socket.IPPROTO_MPTCP since Python 3.10; <linux/in.h>.
+IPPROTO_MPTCP = 262
 
 
 @pytest.fixture
@@ -257,3 +262,81 @@ def test_a_listener_added_while_accept_pauses_pauses_too(run_async: Any, readine
                 assert await peer.receive(6) == b"hello\n"
 
     run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("family", "host", "said"),
+    [
+        (socket.AF_INET, "127.0.0.1", socket.AF_UNIX),
+        (socket.AF_INET6, "::1", socket.AF_INET),  # its addresses would be cut off
+        (socket.AF_UNIX, "", socket.AF_INET),
+    ],
+)
+def test_the_family_of_a_given_socket_is_the_kernels(
+    family: int, host: str, said: int, run_async: Any, readiness: str, tmp_path: Path, stack: ExitStack
+) -> None:
+    path = str(tmp_path / "given")
+    sock = stack.enter_context(socket.socket(family))
+    sock.bind(path if family == socket.AF_UNIX else (host, 0))
+    name = Address.parse(f"unix:{path}") if family == socket.AF_UNIX else Address(host, sock.getsockname()[1])
+
+    async def main() -> None:
+        given = socket.fromfd(sock.fileno(), said, socket.SOCK_STREAM)
+        async with serving(echo(), readiness, given) as (server, _):
+            assert server.listeners[0].name == name
+            assert given.fileno() == -1, "another object took its place"
+            with await Peer.connect(server) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+
+    run_async(main())
+
+
+def test_a_refused_socket_with_another_family_is_left_as_it_was(stack: ExitStack) -> None:
+    sock = stack.enter_context(bound())
+    given = stack.enter_context(socket.fromfd(sock.fileno(), socket.AF_UNIX, socket.SOCK_STREAM))
+    with pytest.raises(OptionError, match="congestion: the kernel refuses 'none-such'"):
+        take_given(given, Sockets(congestion="none-such"))
+    assert given.getsockname() == sock.getsockname()
+    datagrams = stack.enter_context(socket.socket(type=socket.SOCK_DGRAM))
+    disguised = stack.enter_context(socket.fromfd(datagrams.fileno(), socket.AF_INET, socket.SOCK_STREAM))
+    with pytest.raises(OptionError, match="it sends datagrams"):
+        Server(echo(), disguised)
+
+
+def mptcp(stack: ExitStack) -> socket.socket:
+    try:
+        return stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP))
+    except OSError as error:
+        pytest.skip(f"this kernel has no MPTCP: {error}")
+
+
+def test_defaults_that_a_socket_does_not_have_are_left_out(run_async: Any, readiness: str, stack: ExitStack) -> None:
+    sock, client = mptcp(stack), mptcp(stack)
+    sock.bind(("127.0.0.1", 0))
+    with pytest.raises(OptionError, match="user_timeout: the kernel refuses 5000"):
+        take_given(sock, Sockets(user_timeout=5.0))
+
+    async def main() -> None:
+        async with serving(echo(), readiness, sock):
+            client.connect(sock.getsockname())
+            client.setblocking(False)
+            with Peer(client) as peer:
+                await peer.send(b"hello\n")
+                assert await peer.receive(6) == b"hello\n"
+
+    run_async(main())
+
+
+class NoSuchOption(socket.socket):
+    def setsockopt(self, level: int, number: int, value: Any) -> None:  # type: ignore[override]
+        if number == socket.TCP_USER_TIMEOUT:
+            raise OSError(errno.ENOPROTOOPT, os.strerror(errno.ENOPROTOOPT))
+        super().setsockopt(level, number, value)
+
+
+def test_only_an_option_that_was_asked_for_has_to_be_there(stack: ExitStack) -> None:
+    sock = stack.enter_context(NoSuchOption())
+    apply_options(sock, Sockets())
+    with pytest.raises(OptionError, match=r"user_timeout: the kernel refuses 5000 \(Protocol not available\)"):
+        apply_options(sock, Sockets(user_timeout=5.0))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 from asyncio import trsock
-from collections.abc import Iterable
 from typing import Any
 
+from fourtuple.adapters.binding import Bound
 from fourtuple.adapters.protocol_runner import ProtocolRunner
 from fourtuple.engine import Listener
 from fourtuple.server import Server, core_of, listen_at
@@ -24,13 +23,13 @@ class InstalledServer(asyncio.AbstractServer):
     """
 
     def __init__(
-        self, server: Server[Any, Any, Any, Any], socks: Iterable[socket.socket], backlog: int, *, keep_files: bool
+        self, server: Server[Any, Any, Any, Any], bound: Bound, backlog: int, *, keep_files: bool
     ) -> None:
         self.server = server
         self._loop = asyncio.get_running_loop()
         self._backlog = backlog
         self._keep_files = keep_files
-        self._bound: list[socket.socket] | None = list(socks)
+        self._bound: Bound | None = bound
         self._listeners: list[Listener] = []
         self._forever: asyncio.Future[None] | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
@@ -43,7 +42,10 @@ class InstalledServer(asyncio.AbstractServer):
     @property
     def sockets(self) -> tuple[Any, ...]:
         """The passive sockets; empty once the server is closed."""
-        return tuple(map(trsock.TransportSocket, self._bound or ()))
+        bound = self._bound
+        if bound is None:
+            return ()
+        return tuple(map(trsock.TransportSocket, bound.socks if bound.given is None else [bound.given]))
 
     def is_serving(self) -> bool:
         """Return whether it accepts connections."""
@@ -55,7 +57,7 @@ class InstalledServer(asyncio.AbstractServer):
             raise RuntimeError(f"server {self!r} is closed")
         if not self._listeners:
             self._listeners = [
-                listen_at(self.server, sock, self._backlog, keeps_file=self._keep_files) for sock in self._bound
+                listen_at(self.server, sock, self._backlog, keeps_file=self._keep_files) for sock in self._bound.socks
             ]
         await asyncio.sleep(0)
 
@@ -84,8 +86,10 @@ class InstalledServer(asyncio.AbstractServer):
         for listener in self._listeners:
             listener.close()
         if not self._listeners:
-            for sock in bound:
+            for sock in bound.socks:
                 sock.close()
+        if bound.given is not None:
+            bound.given.close()
         if self._forever is not None and not self._forever.done():
             self._forever.cancel()
         if not self._loop.is_closed():

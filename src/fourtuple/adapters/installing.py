@@ -171,16 +171,15 @@ def _replacement(own: Callable[..., Any], options: _Options) -> Callable[..., An
         start_serving: bool = True,
         **others: Any,
     ) -> InstalledServer:
-        socks = await sockets_of(own, loop, protocol_factory, arguments, {**others, "ssl": ssl, "backlog": backlog})
+        bound = await sockets_of(own, loop, protocol_factory, arguments, {**others, "ssl": ssl, "backlog": backlog})
         try:
             server = await _started(protocol_factory, ssl, _deadlines(options.deadlines, others), options)
         except BaseException:
-            for sock in socks:
-                sock.close()
+            bound.give_up(others.get("sock"))
             raise
         # Before 3.13 asyncio left the file of a Unix socket in place, and programs remove it themselves.
         keep_files = sys.version_info < (3, 13) or not others.get("cleanup_socket", True)
-        made = InstalledServer(server, socks, backlog, keep_files=keep_files)
+        made = InstalledServer(server, bound, backlog, keep_files=keep_files)
         if start_serving:
             await made.start_serving()
         return made

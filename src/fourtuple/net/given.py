@@ -14,7 +14,7 @@ from fourtuple.errors import ListenError, OptionError
 from fourtuple.forking import ours
 from fourtuple.net.backlog import listen
 from fourtuple.net.passive import accept_queue_of, listen_error
-from fourtuple.net.sockets import apply_options, why_no_stream
+from fourtuple.net.sockets import apply_options, labelled, why_no_stream
 from fourtuple.options import Sockets, check_type
 
 P = TypeVar("P")
@@ -76,9 +76,10 @@ def _twice(before: int, first: object, number: int, second: object) -> NoReturn:
 def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.socket, int]:
     """Return a passive socket, listening and non-blocking, and its backlog. A socket object is used as it is.
 
-    One that listens already keeps its backlog; one that is only bound listens with ``options.backlog``. Options that
-    the connections inherit are set, those of binding (``reuse_port``, ``freebind``, ``interface`` ...) are not. Raises
-    a :class:`~fourtuple.errors.ListenError`; then the socket is left as it was.
+    But if the family of the object is not that of the socket (``socket.fromfd()``), a new object takes its place, and
+    the given one is detached. One that listens already keeps its backlog; one that is only bound listens with
+    ``options.backlog``. Options that the connections inherit are set, those of binding (``reuse_port``, ``freebind``,
+    ``interface`` ...) are not. Raises a :class:`~fourtuple.errors.ListenError`; then the socket is left as it was.
     """
     sock = _of_descriptor(given) if isinstance(given, int) else given
     shown = f"fd:{given}" if isinstance(given, int) else repr(given)
@@ -86,6 +87,7 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
         why = _unfit(sock)
         if why:
             raise ListenError(shown, None, f"{why}; expected a bound stream socket of TCP or Unix")
+        sock = labelled(sock)
         sock.set_inheritable(False)
         apply_options(sock, options.replace(freebind=False, interface=None))
         sock.setblocking(False)
@@ -96,11 +98,13 @@ def take_given(given: socket.socket | int, options: Sockets) -> tuple[socket.soc
         else:
             listen(sock, backlog)
     except BaseException as error:
-        if isinstance(given, int):
+        if sock is not given:
             sock.detach()  # the object was ours, the descriptor is not
         if isinstance(error, OSError) and not isinstance(error, ListenError):
-            raise listen_error(error, Address(fd=given if isinstance(given, int) else sock.fileno())) from None
+            raise listen_error(error, Address(fd=given if isinstance(given, int) else given.fileno())) from None
         raise
+    if isinstance(given, socket.socket) and sock is not given:
+        given.detach()
     return ours(sock), backlog
 
 
@@ -116,16 +120,20 @@ def _unfit(sock: socket.socket) -> str:
     check_type("socket", sock, socket.socket, optional=False)
     if sock.fileno() < 0:
         return "it is closed"
-    why = why_no_stream(sock)
-    if why:
-        return why
+    asked = labelled(sock)
+    try:
+        return why_no_stream(asked) or _unbound(asked)
+    finally:
+        if asked is not sock:
+            asked.detach()
+
+
+def _unbound(sock: socket.socket) -> str:
     with suppress(OSError):
         sock.getpeername()
         return "it is connected"
     name = sock.getsockname()
-    if not (name if sock.family == socket.AF_UNIX else name[1]):
-        return "it is not bound"
-    return ""
+    return "" if (name if sock.family == socket.AF_UNIX else name[1]) else "it is not bound"
 
 
 # -- socket activation ----------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ This module uses no loop and no stream: the engine, the clients and the supervis
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -22,6 +23,9 @@ IP_FREEBIND = 15
 TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 #: SO_LINGER: on, with zero seconds.
 _NO_SECONDS = struct.pack("ii", 1, 0)
+#: The errors of setsockopt(2) for an option that this kind of socket does not have.
+_NO_SUCH_OPTION = frozenset({errno.ENOPROTOOPT, errno.EOPNOTSUPP})
+_DEFAULTS = Sockets()
 
 Sockaddr = tuple[str, int] | tuple[str, int, int, int] | str
 
@@ -30,17 +34,26 @@ def apply_options(sock: socket.socket, options: Sockets, *, passive: bool = Fals
     """Set the options of a socket before it is bound or connected.
 
     On Linux an accepted socket inherits all of these from its listener (tcp(7) and net/ipv4/inet_connection_sock.c),
-    so they cost nothing per connection. Raises :class:`~fourtuple.errors.OptionError`, with the name and the value, for
-    an option that the kernel refuses.
+    so they cost nothing per connection. An option that has its default is left out if this kind of socket does not have
+    it: Linux knows no TCP_USER_TIMEOUT for MPTCP. Raises :class:`~fourtuple.errors.OptionError`, with the name and the
+    value, for any other option that the kernel refuses.
     """
     for name, level, number, value in _settings(sock.family, options, passive):
         try:
             sock.setsockopt(level, number, value)
+        # A default was not asked for, so its lack is no error.
+        except OSError as error:
+            if error.errno in _NO_SUCH_OPTION and getattr(options, name) == getattr(_DEFAULTS, name):
+                continue
+            raise _refused(name, value, error.strerror) from None
         # For an int that is too large, setsockopt() raises TypeError up to Python 3.14, and OverflowError after that.
-        except (OSError, TypeError, OverflowError) as error:
-            shown = value if isinstance(value, int) else value.decode(errors="replace")
-            why = error.strerror if isinstance(error, OSError) else "it takes 32 bits"
-            raise OptionError(f"{name}: the kernel refuses {shown!r} ({why})") from None
+        except (TypeError, OverflowError):
+            raise _refused(name, value, "it takes 32 bits") from None
+
+
+def _refused(name: str, value: int | bytes, why: str | None) -> OptionError:
+    shown = value if isinstance(value, int) else value.decode(errors="replace")
+    return OptionError(f"{name}: the kernel refuses {shown!r} ({why})")
 
 
 def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[str, int, int, int | bytes]]:
@@ -124,12 +137,26 @@ def _unfit(sock: socket.socket) -> str:
 
 
 def why_no_stream(sock: socket.socket) -> str:
-    """Return why this is not a stream socket of TCP or Unix; empty if it is one."""
+    """Return why this is not a stream socket of TCP or Unix; empty if it is one. It has to be :func:`labelled`."""
     if sock.family not in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX):
         return "it is of another family"
     if sock.type != socket.SOCK_STREAM:
         return "it sends datagrams" if sock.type == socket.SOCK_DGRAM else "it is not a stream"
     return ""
+
+
+def labelled(sock: socket.socket) -> socket.socket:
+    """Return an object with the family and type that the kernel has for an open socket: this one if it has them.
+
+    Those of an object are what its maker said: ``socket.fromfd(fd, AF_UNIX, SOCK_STREAM)`` may be TCP (uvicorn makes
+    such an object of any descriptor), and the socket module takes them for the format and length of addresses. A new
+    object has the same descriptor: its caller has to detach one of the two.
+    """
+    asked = socket.socket(fileno=sock.fileno())  # without a family, Python asks the kernel
+    if (asked.family, asked.type) != (sock.family, sock.type):
+        return asked
+    asked.detach()
+    return sock
 
 
 def adopted(fd: int) -> socket.socket:
