@@ -24,6 +24,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     EndOfFile,
     OptionError,
+    TlsAlert,
     TlsCertificateRefused,
     TlsError,
     TlsExpected,
@@ -507,3 +508,109 @@ def test_sighup_reads_the_certificates_again(run_async: Any, readiness: Any, fil
 
 def test_verification_is_on_by_default() -> None:
     assert trusting().verify_mode is ssl.CERT_REQUIRED
+
+
+# RFC 8446, 6 and B.2; those marked reserved are from older versions of TLS.
+ALERTS = {
+    10: "unexpected message",
+    20: "bad record mac",
+    21: "decryption failed",
+    22: "record overflow",
+    30: "decompression failure",
+    40: "handshake failure",
+    41: "no certificate",
+    42: "bad certificate",
+    43: "unsupported certificate",
+    44: "certificate revoked",
+    45: "certificate expired",
+    46: "certificate unknown",
+    47: "illegal parameter",
+    48: "unknown ca",
+    49: "access denied",
+    50: "decode error",
+    51: "decrypt error",
+    60: "export restriction",
+    70: "protocol version",
+    71: "insufficient security",
+    80: "internal error",
+    86: "inappropriate fallback",
+    90: "user canceled",
+    100: "no renegotiation",
+    109: "missing extension",
+    110: "unsupported extension",
+    111: "certificate unobtainable",
+    112: "unrecognized name",
+    113: "bad certificate status response",
+    114: "bad certificate hash value",
+    115: "unknown psk identity",
+    116: "certificate required",
+    120: "no application protocol",
+}
+
+
+@contextmanager
+def refusing_with(numbers: list[int]) -> Iterator[int]:
+    """A server that answers each ClientHello with the next fatal alert. Yields its port."""
+
+    def serve() -> None:
+        for number in numbers:
+            sock, _ = passive.accept()
+            with sock:
+                sock.recv(5, socket.MSG_WAITALL)
+                sock.sendall(bytes((0x15, 3, 3, 0, 2, 2, number)))
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(4096):
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as passive:
+        passive.settimeout(20)
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield passive.getsockname()[1]
+        finally:
+            thread.join(20)
+
+
+def as_told(failed: Any, number: int) -> None:
+    error = failed.value
+    assert (type(error), error.alert) == (TlsAlert, ALERTS[number]), (number, error)
+    assert str(error).endswith(f"the peer refused with a TLS alert: {ALERTS[number]}")
+    assert error.reason, "OpenSSL's name, also where Python has none"
+
+
+def test_every_fatal_alert_has_its_name_blocking() -> None:
+    with refusing_with(list(ALERTS)) as port:
+        for number in ALERTS:
+            with pytest.raises(TlsError) as failed:
+                connect(f"127.0.0.1:{port}", "line", tls=True, timeout=10)
+            as_told(failed, number)
+
+
+def test_every_fatal_alert_has_its_name_async(run_async: Any) -> None:
+    async def main(port: int) -> None:
+        for number in ALERTS:
+            with pytest.raises(TlsError) as failed:
+                await connect_async(f"127.0.0.1:{port}", "line", tls=True)
+            as_told(failed, number)
+
+    with refusing_with(list(ALERTS)) as port:
+        run_async(main(port))
+
+
+def test_a_failure_that_is_no_alert_stays_a_tls_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as passive:
+
+        def serve() -> None:
+            sock, _ = passive.accept()
+            with sock:
+                sock.sendall(bytes((0x16, 3, 3, 0, 4, 14, 0, 0, 0)))  # ServerHelloDone, where ServerHello has to be
+                while sock.recv(4096):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with pytest.raises(TlsError) as failed:
+            connect(f"127.0.0.1:{passive.getsockname()[1]}", "line", tls=True)
+        thread.join(20)
+    assert type(failed.value) is TlsError

@@ -299,6 +299,13 @@ def test_openssl_s_server(files: Files, require_program: Require, version: str) 
             connect(f"localhost:{port}", "line", tls=True)
 
 
+def test_openssl_s_server_with_another_protocol(files: Files, require_program: Require) -> None:
+    with s_server(require_program("openssl"), files, "-alpn", "bar") as port:
+        with pytest.raises(TlsAlert) as failed:
+            connect(f"localhost:{port}", "line", tls=Tls(ca=files.ca, alpn="foo"))
+    assert failed.value.alert == "no application protocol"
+
+
 def test_openssl_s_server_asks_for_a_certificate(files: Files, require_program: Require) -> None:
     device = Files(files.folder, "device-7")
     words = ["-Verify", "1", "-verify_return_error", "-CAfile", files.ca, "-tls1_2"]

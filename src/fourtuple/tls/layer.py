@@ -22,6 +22,7 @@ the peer still sends (seen on Python 3.11 to 3.13).
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,14 @@ _PIECE = 256 * 1024
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
 )
+#: What SSLError has in its text: ``[SSL] tlsv1 alert no application protocol (_ssl.c:1006)``.
+_ITS_TEXT = re.compile(r"\[SSL[^]]*\] (.*?)(?: \(_ssl\.c:\d+\))?\Z", re.DOTALL)
+#: What OpenSSL says of an alert of the peer. Those of RFC 6066 have no "alert" in it.
+_ALERT = re.compile(
+    r"(?:ssl/tls|sslv3|tlsv1|tlsv13) (?:alert (.+)|(unsupported extension|certificate unobtainable|unrecognized name"
+    r"|bad certificate status response|bad certificate hash value))"
+)
+_OTHER_SPELLINGS = {"user cancelled": "user canceled"}
 
 
 class TlsLayer(Layer):
@@ -313,16 +322,30 @@ def named(error: Exception, whom: str) -> TlsError:
 
 def _named(error: Exception, whom: str) -> TlsError:
     reason = getattr(error, "reason", None) or ""
+    alert = _alert_of(error, reason)
     words = reason.replace("_", " ").lower()
     if isinstance(error, ssl.SSLCertVerificationError):
         text = f"{whom}: the peer's certificate does not verify: {error.verify_message}"
         return TlsCertificateRefused(text, reason, error.verify_code)
     if reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE":
         return TlsCertificateRefused(f"{whom}: the peer sent no certificate, and one is required", reason)
-    if "ALERT_" in reason:
-        # TLSV1_ALERT_UNKNOWN_CA, SSLV3_ALERT_HANDSHAKE_FAILURE and so on: the descriptions of RFC 8446, 6.
-        alert = reason.partition("ALERT_")[2].replace("_", " ").lower()
+    if alert:
+        reason = reason or f"TLSV1_ALERT_{alert.replace(' ', '_').upper()}"
         return TlsAlert(f"{whom}: the peer refused with a TLS alert: {alert}", reason, alert)
     if reason in _NO_AGREEMENT:
         return TlsNoAgreement(f"{whom}: no TLS version or cipher in common: {words}", reason)
     return TlsError(f"{whom}: TLS failed: {words or error}", reason)
+
+
+def _alert_of(error: Exception, reason: str) -> str:
+    """Return the alert of which an error of OpenSSL tells, by its name in RFC 8446, 6; empty if it tells of none.
+
+    Most are in ``reason``: TLSV1_ALERT_UNKNOWN_CA, SSLV3_ALERT_HANDSHAKE_FAILURE, and TLSV1_UNRECOGNIZED_NAME without
+    the word. Python's table lacks some, among them no_application_protocol: then OpenSSL's words are in the text alone.
+    """
+    words = reason.replace("_", " ").lower()
+    if not reason and isinstance(error, ssl.SSLError):
+        words = _ITS_TEXT.sub(r"\1", str(error)).lower()
+    found = _ALERT.fullmatch(words)
+    name = found[1] or found[2] if found else ""
+    return _OTHER_SPELLINGS.get(name, name)
