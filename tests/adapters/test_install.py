@@ -218,7 +218,7 @@ def test_a_programs_own_socket_after_a_server_that_was_not_made(run_async: Any, 
         with socket.socket(socket.AF_UNIX) as sock, socket.socket(type=socket.SOCK_DGRAM) as datagrams:
             path = str(tmp_path / "sock")
             sock.bind(path)
-            with pytest.raises(ValueError, match="(?i)stream socket was expected"):
+            with pytest.raises(ValueError, match=r"(?i)stream socket was expected"):
                 await asyncio.start_server(handle_echo, sock=datagrams)
             with pytest.raises(ValueError, match="same time"):
                 await asyncio.start_unix_server(handle_echo, path, sock=sock)
@@ -226,7 +226,8 @@ def test_a_programs_own_socket_after_a_server_that_was_not_made(run_async: Any, 
             assert sock.getsockname() == path
             server.close()
             await server.wait_closed()
-            assert sock.fileno() == -1 and datagrams.fileno() >= 0
+            assert sock.fileno() == -1
+            assert datagrams.fileno() >= 0
 
     with adapters.install():
         run_async(main())

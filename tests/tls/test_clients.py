@@ -604,7 +604,7 @@ def test_a_failure_that_is_no_alert_stays_a_tls_error() -> None:
         def serve() -> None:
             sock, _ = passive.accept()
             with sock:
-                sock.sendall(bytes((0x16, 3, 3, 0, 4, 14, 0, 0, 0)))  # ServerHelloDone, where ServerHello has to be
+                sock.sendall(bytes((0x16, 3, 3, 0, 6, 2, 0, 0, 2, 3, 3)))  # a ServerHello that is a version alone
                 while sock.recv(4096):
                     pass
 

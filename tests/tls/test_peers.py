@@ -300,9 +300,8 @@ def test_openssl_s_server(files: Files, require_program: Require, version: str) 
 
 
 def test_openssl_s_server_with_another_protocol(files: Files, require_program: Require) -> None:
-    with s_server(require_program("openssl"), files, "-alpn", "bar") as port:
-        with pytest.raises(TlsAlert) as failed:
-            connect(f"localhost:{port}", "line", tls=Tls(ca=files.ca, alpn="foo"))
+    with s_server(require_program("openssl"), files, "-alpn", "bar") as port, pytest.raises(TlsAlert) as failed:
+        connect(f"localhost:{port}", "line", tls=Tls(ca=files.ca, alpn="foo"))
     assert failed.value.alert == "no application protocol"
 
 

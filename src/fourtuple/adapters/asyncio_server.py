@@ -22,9 +22,7 @@ class InstalledServer(asyncio.AbstractServer):
     It behaves as asyncio's: ``close()`` closes the listeners, and the open connections go on.
     """
 
-    def __init__(
-        self, server: Server[Any, Any, Any, Any], bound: Bound, backlog: int, *, keep_files: bool
-    ) -> None:
+    def __init__(self, server: Server[Any, Any, Any, Any], bound: Bound, backlog: int, *, keep_files: bool) -> None:
         self.server = server
         self._loop = asyncio.get_running_loop()
         self._backlog = backlog
