@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -190,3 +191,22 @@ def test_a_program_that_imports_no_framing_itself_has_the_whole_fast_path() -> N
     """The turn finds the splitters, though no framing was asked for when it was loaded: no end is left to Python."""
     done = subprocess.run([sys.executable, "-c", FRESH], capture_output=True, text=True, timeout=60)
     assert (done.stderr, done.stdout.strip()) == ("", "0")
+
+
+def test_programs_that_freeze_others_see_each_c_module() -> None:
+    """PyInstaller reads the import statements in the bytecode, and Nuitka those outside of ``if TYPE_CHECKING``."""
+    seen = set()
+    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
+        for node in ast.walk(without_types(ast.parse(path.read_text()))):
+            if isinstance(node, ast.Import):
+                seen |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                seen |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert {name for name, _ in compiled.PIECES.values()} <= seen
+
+
+def without_types(tree: ast.Module) -> ast.Module:
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    return tree

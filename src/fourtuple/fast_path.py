@@ -23,6 +23,11 @@ turn: ModuleType | None = compiled("turn")
 TWINS: dict[str, type] = {}
 
 
+def _bundled() -> None:
+    """Never called: see the one of ``signals/native.py``."""
+    import fourtuple._fast_path  # noqa: F401
+
+
 def fields(twin: type[T]) -> type[T]:
     """A decorator of a twin: it returns the C's base type of the same name, or ``twin`` without the C."""
     TWINS[twin.__name__] = twin
