@@ -21,24 +21,6 @@ static const struct known {
     PyTypeObject **base;
 } known_names[] = {TURN_KNOWN(OF_TURN) ACCEPT_KNOWN(OF_ACCEPT){NULL, NULL, NULL}};
 
-static int take_known(PyObject *name, PyObject *value)
-{
-    const struct known *known = known_names;
-    while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
-        known++;
-    if (!known->name) {
-        PyErr_Format(PyExc_TypeError, "know() asks for no %R", name);
-        return -1;
-    }
-    if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base))) {
-        PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value,
-                     (*known->base)->tp_name);
-        return -1;
-    }
-    Py_XSETREF(*known->place, Py_NewRef(value));
-    return 0;
-}
-
 static const char know_doc[] = "know(**named)\n--\n\n"
                                "Learn classes and constants of Python by their names; without those that it needs, C\n"
                                "declines everything. Raises TypeError for an unknown name, or a class of another base.";
@@ -46,9 +28,17 @@ static const char know_doc[] = "know(**named)\n--\n\n"
 static PyObject *know(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none), PyObject *named)
 {
     PyObject *name, *value;
-    for (Py_ssize_t at = 0; named && PyDict_Next(named, &at, &name, &value);)
-        if (take_known(name, value) < 0)
-            return NULL;
+    for (Py_ssize_t at = 0; named && PyDict_Next(named, &at, &name, &value);) {
+        const struct known *known = known_names;
+        while (known->name && PyUnicode_CompareWithASCIIString(name, known->name))
+            known++;
+        if (!known->name)
+            return PyErr_Format(PyExc_TypeError, "know() asks for no %R", name);
+        if (known->base && !(PyType_Check(value) && PyType_IsSubtype((PyTypeObject *)value, *known->base)))
+            return PyErr_Format(PyExc_TypeError, "%s is %R, which is not a subclass of %s", known->name, value,
+                                (*known->base)->tp_name);
+        Py_XSETREF(*known->place, Py_NewRef(value));
+    }
     Py_RETURN_NONE;
 }
 
@@ -60,11 +50,8 @@ static PyMethodDef methods[] = {
     {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
     {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},
     {"serve_many", turn_serve_many, METH_VARARGS, NULL},
-#ifdef FOURTUPLE_COUNT
-    {"work", split_work, METH_NOARGS, NULL},
-#endif
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 41, "The usual turn of a connection, and the splitters, in C.",
-          !split_start(module) && !turn_start(module) && !TemplateFields_add_to(module))
+FT_MODULE(_fast_path, 42, "The usual turn of a connection, and the splitters, in C.",
+          !Splitter_add_to(module) && !Decoder_add_to(module) && !turn_start(module) && !TemplateFields_add_to(module))

@@ -10,7 +10,6 @@ from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
     from fourtuple.framing.base import Decoder, Framing, Octets
-    from fourtuple.framing.base import forget_error as forget_error  # for the packages above
     from fourtuple.framing.buffered import BufferedDecoder
     from fourtuple.framing.custom_framing import Custom, custom
     from fourtuple.framing.decimal import Netstring, OctetCounting, Syslog
@@ -116,7 +115,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "fourtuple.framing.base": ("forget_error", "Decoder", "Framing", "Octets"),
+            "fourtuple.framing.base": ("Decoder", "Framing", "Octets"),
             "fourtuple.framing.buffered": ("BufferedDecoder",),
             "fourtuple.framing.custom_framing": ("Custom", "custom"),
             "fourtuple.framing.decimal": ("Netstring", "OctetCounting", "Syslog"),

@@ -222,10 +222,3 @@ class Decoder(ABC, Generic[In_co]):
         Only framings that end a message by silence return any. The driver measures the time.
         """
         return []
-
-
-def forget_error(decoder: Decoder[Any]) -> None:
-    """Let a decoder forget its error. Those in C keep none that refers to them, and lack the method."""
-    forget = getattr(decoder, "forget_error", None)
-    if forget is not None:
-        forget()

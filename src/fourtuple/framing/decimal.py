@@ -65,7 +65,7 @@ class Netstring(Split[bytes, Octets]):
         return _DecimalDecoder(self, self.max_message, b":", b",")
 
     def _in_c_options(self) -> dict[str, Any] | None:
-        return {"colon": ord(":"), "comma": ord(",")}
+        return {"colon": ord(":"), "tail": b","}
 
     def encode(self, message: Octets) -> bytes:
         octets = octets_of(self, message)

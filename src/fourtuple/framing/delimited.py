@@ -86,7 +86,7 @@ class Delimited(Split[bytes, Octets]):
     def _in_c_options(self) -> dict[str, Any] | None:
         if self.last or self.drops_between or len(self.delimiters) > 1:
             return None
-        return {"delimiter": self.delimiters[0], "keep": self.keep}
+        return {"delimiter": self.delimiters[0], "tail": self.delimiters[0], "keep": self.keep}
 
     @property
     def _writes_in_c(self) -> bool:

@@ -88,7 +88,7 @@ class Line(Split[bytes, Octets]):
         if self.last or self.resync:
             return None
         strip_cr = self._strips_cr and not self.keep
-        return {"delimiter": self._delimiter, "keep": self.keep, "strip_cr": strip_cr}
+        return {"delimiter": self._delimiter, "tail": self._delimiter, "keep": self.keep, "strip_cr": strip_cr}
 
     @property
     def _writes_in_c(self) -> bool:

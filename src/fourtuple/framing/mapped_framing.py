@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
-from fourtuple.framing.base import Decoder, Framing, Octets, forget_error
+from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.checks import whole
 from fourtuple.framing.checksums import own_checksum, read_checksum
 from fourtuple.framing.fixed import Fixed
@@ -270,7 +270,7 @@ class _MappedDecoder(Decoder[In_co | Unmapped]):
         return self._inner.take(undelivered)
 
     def forget_error(self) -> None:
-        forget_error(self._inner)
+        self._inner.forget_error()
 
     def settle(self) -> None:
         self._octets = 0

@@ -107,6 +107,7 @@ class Resp(Split[Any, Any]):
             "scalars": SCALARS,
             "aggregates": AGGREGATES,
             "simple": Simple,
+            "tail": b"\r\n",
         }
 
     def encode(self, message: Any) -> bytes:

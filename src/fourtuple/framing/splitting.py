@@ -56,7 +56,7 @@ class Split(Framing[In_co, Out_contra]):
         if IN_C is None or options is None:
             return None
         most, most_sent = (bound(getattr(self, name, None)) for name in ("max_message", "max_sent"))
-        given = {name: value for name, value in options.items() if value}  # the others are 0 or absent
+        given = {"tail": b""} | {name: value for name, value in options.items() if value}  # the others are 0 or absent
         splitter: Splitter = IN_C.Splitter(framing=self, nothing=b"", max=most, max_sent=most_sent, **given)
         return splitter
 

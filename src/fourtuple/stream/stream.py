@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, DeadlinePassed, PeerReset, UnmappedMessage
 from fourtuple.events import Reason
 from fourtuple.four_tuple import Name
-from fourtuple.framing import Decoder, Framing, decoder_of, forget_error
+from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.rates.throttle import Throttle
@@ -219,7 +219,7 @@ class Stream(Layered):
         """
         self.path = _SPECIAL
         if self.read_error is not None:
-            forget_error(self.decoder)
+            self.decoder.forget_error()
         self.skipped_before += self.decoder.skipped
         # A shared object without octets: properties such as ``statistics`` still work.
         self.decoder = LET_GO

@@ -17,7 +17,7 @@ static void know_framing(PyObject *framing)
     PyObject *splitter = PyObject_GetAttr(framing, str._encoder);
     if (!splitter)
         PyErr_Clear(); /* this framing has no splitter */
-    else if (!Py_IS_TYPE(splitter, splitter_type))
+    else if (!Py_IS_TYPE(splitter, Splitter_type))
         Py_CLEAR(splitter);
     PyObject *ends = PyObject_GetAttr(framing, str.ends_stream);
     if (!ends)

@@ -159,7 +159,7 @@ static inline bool is_written(PyObject *stream)
 /* Whether the decoder is implemented in C, so that it can be called without going through Python. */
 static inline bool splits(PyObject *decoder)
 {
-    return Py_IS_TYPE(decoder, split_decoder_type);
+    return Py_IS_TYPE(decoder, Decoder_type);
 }
 
 static inline bool replies_plainly(PyObject *consumer)

@@ -5,10 +5,11 @@
 #ifndef FOURTUPLE_SPLIT_API_H
 #define FOURTUPLE_SPLIT_API_H
 
+#include "fields.h"
 #include "framing/_split/pool.h"
 
-extern PyTypeObject *split_decoder_type, *splitter_type;
-int split_start(PyObject *module);
+FT_DECLARE(Decoder)
+FT_DECLARE(Splitter)
 
 /* --- of a decoder ------------------------------------------------------------------------------------------------- */
 
@@ -34,10 +35,5 @@ PyObject *split_arrived(PyObject *decoder, Py_ssize_t count);
 PyObject *split_encode_many(PyObject *splitter, PyObject *messages);
 /* The same for one message. */
 PyObject *split_encode_one(PyObject *splitter, PyObject *message);
-
-#ifdef FOURTUPLE_COUNT
-/* work(): octets searched and copied since the last call. */
-PyObject *split_work(PyObject *module, PyObject *none);
-#endif
 
 #endif

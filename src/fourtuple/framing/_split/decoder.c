@@ -4,11 +4,9 @@
 
 PyObject *split_new_decoder(Splitter *s, PyObject *Py_UNUSED(none))
 {
-    Decoder *d = PyObject_New(Decoder, split_decoder_type);
+    Decoder *d = (Decoder *)Decoder_type->tp_alloc(Decoder_type, 0); /* all fields are 0 or NULL */
     if (d == NULL)
         return NULL;
-    /* all fields from `splitter` on begin as 0 or NULL */
-    memset((char *)d + offsetof(Decoder, splitter), 0, sizeof(*d) - offsetof(Decoder, splitter));
     d->splitter = (Splitter *)Py_NewRef(s);
     d->need = s->least;
     return (PyObject *)d;
@@ -22,26 +20,22 @@ void split_reset(Decoder *d)
     split_drop_window(d);
     PyMem_Free(d->unfinished);
     d->unfinished = NULL;
-    d->gathering = d->left = d->truncated = false;
+    d->gathering = false;
     d->need = d->splitter->least;
 }
 
-static void decoder_dealloc(Decoder *d)
+static void Decoder_dealloc(PyObject *self)
 {
-    PyTypeObject *type = Py_TYPE(d);
-    split_reset(d);
-    Py_DECREF(d->splitter);
-    type->tp_free(d);
-    Py_DECREF(type);
+    PyObject_GC_UnTrack(self);
+    split_reset((Decoder *)self);
+    Py_DECREF(((Decoder *)self)->splitter);
+    ft_dealloc_fields(self, 1);
 }
 
-/* --- the reference decoder ---------------------------------------------------------------------------------------- */
-
-/* Ask it for messages of the octets that it holds and of `data`, or with NULL, what the end of file comes to. If there
- * is none, one is made, which decodes from `start` on, or `with_batch`, from the latest batch on. */
+/* Ask the reference decoder for messages of the octets that it holds and of `data`, or with NULL, what the end of file
+ * comes to. If there is none, one is made, which decodes from `start` on, or `with_batch`, from the latest batch on. */
 static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t limit)
 {
-    bool ended = data == NULL || d->truncated;
     if (d->reference == NULL) {
         PyObject *octets = split_all_octets(d, with_batch);
         PyObject *position = d->unfinished == NULL || with_batch ? Py_NewRef(Py_None) : split_position(d);
@@ -51,20 +45,8 @@ static PyObject *refer(Decoder *d, bool with_batch, PyObject *data, Py_ssize_t l
         split_reset(d);
         d->reference = reference;
     }
-    PyObject *messages = ended ? PyObject_CallMethod(d->reference, "finish", NULL)
-                               : PyObject_CallMethod(d->reference, "feed", "On", data, limit);
-    if (messages != NULL)
-        return messages;
-    /* It must not be kept, as struct Decoder says: another one raises again. */
-    PyObject *error = ft_caught(), *octets = PyObject_CallMethod(d->reference, "take", NULL);
-    split_reset(d);
-    if (octets != NULL)
-        adopt(d, octets, 0);
-    Py_XDECREF(octets);
-    d->left = true;
-    d->truncated = ended;
-    ft_raise(error);
-    return NULL;
+    return data == NULL ? PyObject_CallMethod(d->reference, "finish", NULL)
+                        : PyObject_CallMethod(d->reference, "feed", "On", data, limit);
 }
 
 /* --- octets to messages ------------------------------------------------------------------------------------------- */
@@ -75,8 +57,8 @@ PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
     Splitter *s = d->splitter;
     limit = Py_MIN(limit, INT32_MAX); /* `given` must be able to count to it */
     end_batch(d);
-    if (d->left || d->reference != NULL)
-        return refer(d, false, d->left ? s->nothing : data, limit);
+    if (d->reference != NULL)
+        return refer(d, false, data, limit);
     if ((PyBytes_GET_SIZE(data) || d->gathering) && take_in(d, data) < 0)
         return NULL;
     d->base = d->start;
@@ -84,13 +66,8 @@ PyObject *split_feed(PyObject *decoder, PyObject *data, Py_ssize_t limit)
     if (batch.messages == NULL)
         return NULL;
     Step step = d->whole == NULL ? ON : deliver(d, &batch, Py_NewRef(d->whole));
-    if (step == ON && held(d) >= d->need) {
-        if (s->scalars != NULL)
-            step = split_resp(d, &batch);
-        else
-            while (!is_full(&batch) && (step = s->step(d, &batch)) == ON)
-                ;
-    }
+    while (step == ON && held(d) >= d->need && PyList_GET_SIZE(batch.messages) < limit)
+        step = s->step(d, &batch);
     Py_ssize_t given = PyList_GET_SIZE(batch.messages);
     if (step >= MORE) {
         d->given = (unsigned)given;
@@ -124,7 +101,7 @@ Py_ssize_t split_buffered(PyObject *decoder)
 
 bool split_failed(PyObject *decoder)
 {
-    return ((Decoder *)decoder)->left || ((Decoder *)decoder)->reference != NULL;
+    return ((Decoder *)decoder)->reference != NULL;
 }
 
 int split_hold(PyObject *decoder, PyObject *octets)
@@ -229,6 +206,11 @@ static PyObject *decoder_settle(Decoder *d, PyObject *Py_UNUSED(none))
     return split_settle((PyObject *)d) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+static PyObject *decoder_forget_error(Decoder *d, PyObject *Py_UNUSED(none))
+{
+    return d->reference == NULL ? Py_NewRef(Py_None) : PyObject_CallMethod(d->reference, "forget_error", NULL);
+}
+
 static PyObject *decoder_gap(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(none)) { return PyList_New(0); }
 
 /* No framing that skips octets is split in C. */
@@ -245,6 +227,7 @@ static PyMethodDef decoder_methods[] = {
     {"finish", (PyCFunction)decoder_finish, METH_NOARGS, NULL},
     {"take", FT_FAST(decoder_take), METH_VARARGS | METH_KEYWORDS, NULL},
     {"settle", (PyCFunction)decoder_settle, METH_NOARGS, NULL},
+    {"forget_error", (PyCFunction)decoder_forget_error, METH_NOARGS, NULL},
     {"gap", decoder_gap, METH_NOARGS, NULL},
     {0},
 };
@@ -257,17 +240,6 @@ static PyGetSetDef decoder_values[] = {
     {0},
 };
 
-static PyType_Slot decoder_slots[] = {
-    {Py_tp_doc, "The decoder of one connection, made by Splitter.decoder()."},
-    {Py_tp_dealloc, decoder_dealloc},
-    {Py_tp_methods, decoder_methods},
-    {Py_tp_getset, decoder_values},
-    {0},
-};
-
-PyType_Spec split_decoder_spec = {
-    .name = "fourtuple._fast_path.Decoder",
-    .basicsize = sizeof(Decoder),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-    .slots = decoder_slots,
-};
+FT_OBJECT(Decoder, Py_TPFLAGS_IMMUTABLETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION, 1,
+          {Py_tp_doc, "The decoder of one connection, made by Splitter.decoder()."},
+          {Py_tp_methods, decoder_methods}, {Py_tp_getset, decoder_values})

@@ -14,16 +14,10 @@ extern struct pool {
     PyObject *latest[POOLED_SIZE + 1]; /* by size; each is the head of a linked list */
 } split_pool;
 
-/* A message in the pool keeps the link to the next one in place of its hash, which its next octets change anyway. The
- * field is deprecated only for reading the hash. */
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-_Static_assert(sizeof(((PyBytesObject *)0)->ob_shash) >= sizeof(PyObject *), "a hash has room for a pointer");
-
-static inline PyObject *pool_before(PyObject *message) { return (PyObject *)((PyBytesObject *)message)->ob_shash; }
-
-static inline void set_hash(PyObject *message, Py_hash_t hash) { ((PyBytesObject *)message)->ob_shash = hash; }
-#pragma GCC diagnostic pop
+/* A message in the pool keeps the link to the next one in place of its hash, which its next octets change anyway: the
+ * first field of a PyBytesObject, whose name is deprecated because it is not for reading. */
+_Static_assert(sizeof(Py_hash_t) >= sizeof(PyObject *), "a hash has room for a pointer");
+static inline Py_hash_t *pool_link(PyObject *message) { return (Py_hash_t *)((PyVarObject *)message + 1); }
 
 /* A message of `size` octets that may be written; NULL if there is none. */
 static inline PyObject *pool_take(Py_ssize_t size)
@@ -31,9 +25,9 @@ static inline PyObject *pool_take(Py_ssize_t size)
     if (size > POOLED_SIZE || split_pool.latest[size] == NULL)
         return NULL;
     PyObject *message = split_pool.latest[size];
-    split_pool.latest[size] = pool_before(message);
+    split_pool.latest[size] = (PyObject *)*pool_link(message);
     split_pool.count--;
-    set_hash(message, -1); /* not known yet */
+    *pool_link(message) = -1; /* a hash that is not known yet */
     return message;
 }
 
@@ -54,7 +48,7 @@ static inline void pool_give(PyObject *message)
     if (Py_REFCNT(message) == 1 && size > 1 && size <= POOLED_SIZE) {
         if (split_pool.count == POOLED)
             pool_empty();
-        set_hash(message, (Py_hash_t)split_pool.latest[size]);
+        *pool_link(message) = (Py_hash_t)split_pool.latest[size];
         split_pool.latest[size] = message;
         split_pool.count++;
         return;

@@ -26,18 +26,17 @@
  *   message's first octet, and the octets in front of it wait in `head`. `reserve` never allocates more than the
  *   message's size, nor more than twice the octets received.
  *
- * A build with FOURTUPLE_COUNT counts copies and searches: tests/framing uses it to prove that they are linear.
+ * A build with FOURTUPLE_COUNT counts octets searched and copied: tests/framing proves by it that both are linear.
  */
 #ifndef FOURTUPLE_SPLIT_H
 #define FOURTUPLE_SPLIT_H
 
-#include "compiled.h"
 #include "framing/_split/api.h"
 
+extern __attribute__((visibility("default"))) long long split_work[2];
 #ifdef FOURTUPLE_COUNT
-extern long long split_searched, split_copied;
-#define SEARCHED(octets) (split_searched += (octets))
-#define COPIED(octets) (split_copied += (octets))
+#define SEARCHED(octets) (split_work[0] += (octets))
+#define COPIED(octets) (split_work[1] += (octets))
 #else
 #define SEARCHED(octets) ((void)0)
 #define COPIED(octets) ((void)0)
@@ -69,7 +68,7 @@ typedef enum {
     F(max) F(max_sent) /* in octets; -1 without a bound, as max_memory */                                              \
     F(width) F(little) F(offset) F(plus) F(skip) /* a length: see Length in length.py for the words; without a width,  \
                                                     all messages have `plus` octets */                                 \
-    F(colon) F(comma) /* a length in decimal digits: the octet that ends it, and one that ends a message, or 0 */      \
+    F(colon) /* the octet that ends a length in decimal digits */                                                      \
     F(keep) F(strip_cr) /* a delimiter */                                                                              \
     F(three) F(max_count) F(max_depth) F(max_memory) /* RESP */                                                        \
     F(value) F(text) /* the charge of a value, and of an octet of an error's text */
@@ -77,7 +76,8 @@ typedef enum {
     F(framing)                                                                                                         \
     F(nothing) /* b"" */                                                                                               \
     F(lead)                                                                                                            \
-    F(delimiter)                                                                                                       \
+    F(delimiter) /* searched for */                                                                                    \
+    F(tail) /* what is written behind a message */                                                                     \
     F(scalars) F(aggregates) /* dicts of functions that make values, by the first octet */                             \
     F(simple) /* the class of simple strings */
 
@@ -89,15 +89,15 @@ typedef struct {
     PyObject_HEAD
     SPLITTER_OBJECTS(OBJECT_FIELD)
     SPLITTER_NUMBERS(NUMBER_FIELD)
-    Step (*step)(Decoder *, Batch *); /* NULL for RESP */
+    Step (*step)(Decoder *, Batch *);
     Py_ssize_t least;                 /* the fewest octets with which a step can begin */
     Py_ssize_t header, smallest;      /* length: the end of the length field, and the smallest message, or 0 */
 } Splitter;
 
-/* Not tracked by the garbage collector: no Python object that it holds refers back to it. An error might, by the frames
- * of its traceback: so a reference decoder that has raised, which holds its error, is dropped. */
 struct Decoder {
     PyObject_HEAD
+    PyObject *reference; /* the decoder in Python, while it goes on; this one then holds no octets, or NULL. It is all
+                            that the garbage collector sees: its error refers to us by the frames of its traceback. */
     Splitter *splitter;
     PyObject *buf; /* bytes, or NULL while nothing is held */
     Py_ssize_t base, start, end;
@@ -105,13 +105,10 @@ struct Decoder {
     PyObject *head;               /* while gathering, and until settle(): the octets in front of `whole` */
     PyObject *whole;              /* the gathered message with which the latest batch begins */
     struct Unfinished *unfinished; /* resp: the state of a message in progress */
-    PyObject *reference;          /* the decoder in Python, while it goes on; this one then holds no octets, or NULL */
     Py_ssize_t values;            /* resp: the charge of the latest batch's values */
     unsigned given;               /* the number of messages of the latest feed */
     bool ours;                    /* buf is a separate buffer: its size is its capacity, and it has no other reference */
     bool gathering;               /* buf is the message that is being gathered */
-    bool left;                    /* the reference decoder has raised; a new one raises again */
-    bool truncated;               /* ... at the end of file */
 };
 
 static inline const char *octets_at(Decoder *d, Py_ssize_t at) { return PyBytes_AS_STRING(d->buf) + at; }
@@ -182,15 +179,13 @@ static inline Step deliver(Decoder *d, Batch *batch, PyObject *message)
     return ft_append(batch->messages, message, coming) < 0 ? RAISED : ON;
 }
 
-static inline bool is_full(Batch *batch) { return PyList_GET_SIZE(batch->messages) >= batch->limit; }
-
 static inline Step more(Decoder *d, Py_ssize_t need)
 {
     d->need = need;
     return MORE;
 }
 
-/* --- steps.c: cut the message at `start`, or return why not ------------------------------------------------------- */
+/* --- steps.c: cut the message at `start`, or return why not. A step is called with at least `need` octets. -------- */
 
 Step split_fixed(Decoder *d, Batch *batch);
 Step split_length(Decoder *d, Batch *batch);
@@ -207,7 +202,6 @@ PyObject *split_position(Decoder *d);
 
 /* --- decoder.c ---------------------------------------------------------------------------------------------------- */
 
-extern PyType_Spec split_decoder_spec;
 PyObject *split_new_decoder(Splitter *s, PyObject *none);
 /* Reset to a new decoder. */
 void split_reset(Decoder *d);
@@ -224,8 +218,7 @@ PyObject *split_all_octets(Decoder *d, bool with_batch);
 static inline bool is_large(Decoder *d)
 {
     Splitter *s = d->splitter;
-    return d->gathering ||
-           (d->need - s->skip >= LARGE && s->smallest && held(d) >= s->smallest);
+    return d->gathering || (d->need - s->skip >= LARGE && s->smallest && held(d) >= s->smallest);
 }
 
 /* Let the window begin with the large message itself, if it does not yet. */

@@ -1,5 +1,4 @@
 /* The Python type of a splitter: it makes decoders, and encodes. */
-#include "fields.h"
 #include "framing/_split/split.h"
 
 /* For PyArg_ParseTupleAndKeywords(): the name of an option, the letter of its type, and its place. */
@@ -18,7 +17,9 @@ static void prepare(Splitter *s)
         s->step = s->delimiter != NULL ? split_syslog : split_decimal;
     else if (s->delimiter != NULL)
         s->step = split_delimited;
-    else if (s->scalars == NULL) {
+    else if (s->scalars != NULL)
+        s->step = split_resp;
+    else {
         s->step = s->width ? split_length : split_fixed;
         s->header = s->offset + s->width;
         s->least = s->width ? s->header : s->plus;
@@ -43,45 +44,15 @@ static PyObject *splitter_new(PyTypeObject *type, PyObject *arguments, PyObject 
     return (PyObject *)s;
 }
 
-static int splitter_traverse(PyObject *self, visitproc visit, void *arg)
-{
-    return ft_traverse_fields(self, OBJECTS, visit, arg);
-}
-
-/* The framing refers to the splitter, and the splitter to the framing: a cycle that the garbage collector breaks.
- * Clearing the framing's dictionary is enough for that, so there is no tp_clear: the splitter stays whole as long as a
- * decoder refers to it. */
-static void splitter_dealloc(PyObject *self) { ft_dealloc_fields(self, OBJECTS); }
-
 static PyMethodDef splitter_methods[] = {
     {"decoder", (PyCFunction)split_new_decoder, METH_NOARGS, NULL},
     {"encode_many", split_encode_many, METH_O, NULL},
     {0},
 };
 
-static PyType_Slot splitter_slots[] = {
-    {Py_tp_doc, "Splitter(**options): what the options of one framing come to (see split.h); makes its decoders."},
-    {Py_tp_new, splitter_new},
-    {Py_tp_dealloc, splitter_dealloc},
-    {Py_tp_traverse, splitter_traverse},
-    {Py_tp_methods, splitter_methods},
-    {0},
-};
-
-static PyType_Spec splitter_spec = {
-    .name = "fourtuple._fast_path.Splitter",
-    .basicsize = sizeof(Splitter),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
-    .slots = splitter_slots,
-};
-
-/* --- the types ---------------------------------------------------------------------------------------------------- */
-
-PyTypeObject *split_decoder_type, *splitter_type;
-
-int split_start(PyObject *module)
-{
-    if (ft_add_type(module, &splitter_type, &splitter_spec) < 0)
-        return -1;
-    return ft_add_type(module, &split_decoder_type, &split_decoder_spec);
-}
+/* The framing refers to the splitter, and the splitter to the framing: a cycle that the garbage collector breaks. A
+ * decoder does not show it its reference to the splitter, which is therefore not cleared as long as it has decoders. */
+FT_DEALLOC(Splitter, OBJECTS)
+FT_OBJECT(Splitter, Py_TPFLAGS_IMMUTABLETYPE, OBJECTS,
+          {Py_tp_doc, "Splitter(**options): what the options of one framing come to (see split.h); makes its decoders."},
+          {Py_tp_new, splitter_new}, {Py_tp_methods, splitter_methods})

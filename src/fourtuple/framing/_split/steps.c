@@ -8,14 +8,13 @@
 /* All messages have one size, so one step cuts all that have come: a step for each would cost more than the cut. */
 Step split_fixed(Decoder *d, Batch *batch)
 {
-    Py_ssize_t size = d->splitter->plus, before = PyList_GET_SIZE(batch->messages), count;
-    count = Py_MIN(held(d) / size, before ? 1 : batch->limit); /* a large message was gathered: more are rare */
-    if (count == 0)
-        return more(d, size);
-    PyObject *messages = PyList_New(before + count);
-    if (before && messages != NULL)
-        PyList_SET_ITEM(messages, 0, Py_NewRef(PyList_GET_ITEM(batch->messages, 0)));
-    for (Py_ssize_t i = before; messages != NULL && i < before + count; i++, d->start += size) {
+    Py_ssize_t size = d->splitter->plus, start = d->start, count = Py_MIN(held(d) / size, batch->limit);
+    if (PyList_GET_SIZE(batch->messages)) { /* behind a large message, which was gathered: more are rare */
+        d->start += size;
+        return deliver(d, batch, cut_out(d, start, d->start));
+    }
+    PyObject *messages = PyList_New(count);
+    for (Py_ssize_t i = 0; messages != NULL && i < count; i++, d->start += size) {
         PyObject *message = cut_out(d, d->start, d->start + size);
         PyList_SET_ITEM(messages, i, message);
         if (message == NULL)
@@ -41,8 +40,6 @@ Step split_length(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t start = d->start, size;
-    if (held(d) < s->header)
-        return more(d, s->header);
     const char *message = octets_at(d, start);
     uint64_t number = number_at((const unsigned char *)message + s->offset, s->width, s->little);
     if (number > ENDLESS)
@@ -64,7 +61,7 @@ Step split_length(Decoder *d, Batch *batch)
 Step split_decimal(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
-    Py_ssize_t available = held(d), at = 0, size = 0, ending = s->comma != 0;
+    Py_ssize_t available = held(d), at = 0, size = 0, ending = PyBytes_GET_SIZE(s->tail);
     const char *octets = octets_at(d, d->start);
     for (; at < available && octets[at] >= '0' && octets[at] <= '9'; at++)
         if ((size = size * 10 + octets[at] - '0') > ENDLESS)
@@ -78,7 +75,7 @@ Step split_decimal(Decoder *d, Batch *batch)
     Py_ssize_t from = d->start + at + 1, whole = at + 1 + size + ending;
     if (whole > available)
         return more(d, whole);
-    if (ending && octets[whole - 1] != s->comma)
+    if (ending && octets[whole - 1] != *PyBytes_AS_STRING(s->tail))
         return LEAVE;
     d->start += whole;
     d->need = 1;
@@ -115,8 +112,6 @@ Step split_delimited(Decoder *d, Batch *batch)
 {
     Splitter *s = d->splitter;
     Py_ssize_t start = d->start, seen = d->need - 1, length = PyBytes_GET_SIZE(s->delimiter), size;
-    if (held(d) == 0)
-        return more(d, 1);
     const char *octets = octets_at(d, start), *end = octets_at(d, d->end);
     const char *at = split_find(s, octets + Py_MIN(seen, held(d)), end);
     size = (at != NULL ? at : end) - octets;
@@ -136,8 +131,6 @@ Step split_delimited(Decoder *d, Batch *batch)
 
 Step split_syslog(Decoder *d, Batch *batch)
 {
-    if (held(d) == 0)
-        return more(d, 1);
     char first = *octets_at(d, d->start);
     return first >= '1' && first <= '9' ? split_decimal(d, batch) : split_delimited(d, batch);
 }

@@ -33,26 +33,20 @@ static PyObject *text_of(struct text *last, const unsigned char *octets, size_t 
     return made;
 }
 
-static struct text last_local, last_remote;
-
-static inline PyObject *port_of(const unsigned char *octets)
-{
-    return PyLong_FromLong(octets[0] << 8 | octets[1]);
-}
-
 PyObject *accept_unpacked(PyObject *packed)
 {
     const unsigned char *octets = (unsigned char *)PyBytes_AS_STRING(packed);
-    size_t half = PyBytes_GET_SIZE(packed) / 2, size = half - 2;
-    PyObject *parts[] = {text_of(&last_local, octets, size), port_of(octets + size),
-                         text_of(&last_remote, octets + half, size), port_of(octets + half + size)};
+    size_t size = PyBytes_GET_SIZE(packed) / 2 - 2;
+    static struct text latest[2]; /* local and remote */
     PyTypeObject *type = (PyTypeObject *)accept_known.FourTuple;
-    PyObject *name = parts[0] && parts[1] && parts[2] && parts[3] ? type->tp_alloc(type, 4) : NULL;
-    for (int i = 0; i < 4; i++) {
-        if (name)
-            PyTuple_SET_ITEM(name, i, parts[i]);
-        else
-            Py_XDECREF(parts[i]);
+    PyObject *name = type->tp_alloc(type, 4);
+    for (int half = 0; name && half < 2; half++, octets += size + 2) {
+        PyObject *address = text_of(&latest[half], octets, size);
+        PyObject *port = PyLong_FromLong(octets[size] << 8 | octets[size + 1]);
+        PyTuple_SET_ITEM(name, 2 * half, address);
+        PyTuple_SET_ITEM(name, 2 * half + 1, port);
+        if (!address || !port)
+            Py_CLEAR(name);
     }
     return name;
 }
@@ -60,16 +54,12 @@ PyObject *accept_unpacked(PyObject *packed)
 /* Write the address and the port; return the number of octets. */
 static size_t pack(unsigned char *to, const struct sockaddr_storage *from)
 {
-    if (from->ss_family == AF_INET) {
-        const struct sockaddr_in *name = (const struct sockaddr_in *)from;
-        memcpy(to, &name->sin_addr, 4);
-        memcpy(to + 4, &name->sin_port, 2);
-        return 6;
-    }
-    const struct sockaddr_in6 *name = (const struct sockaddr_in6 *)from;
-    memcpy(to, &name->sin6_addr, 16);
-    memcpy(to + 16, &name->sin6_port, 2);
-    return 18;
+    bool four = from->ss_family == AF_INET;
+    size_t size = four ? 4 : 16;
+    size_t at = four ? offsetof(struct sockaddr_in, sin_addr) : offsetof(struct sockaddr_in6, sin6_addr);
+    memcpy(to, (const char *)from + at, size);
+    memcpy(to + size, &((const struct sockaddr_in *)from)->sin_port, 2); /* at the same place in both */
+    return size + 2;
 }
 
 PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer)

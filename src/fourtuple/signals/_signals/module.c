@@ -39,11 +39,8 @@ static void (*python)(int); /* Python's handler, the same for all signals */
 static atomic_int came;
 static pid_t owner; /* the process that counts; a forked child inherits the handlers but must not. 0: none counts */
 
-/* The contents of the last line: the end of the sentence (one buffer is in use while the other may be written), and the
- * dict whose length is the number of connections, or NULL. */
-static char endings[2][LONGEST / 2];
-static atomic_int ending;
-static PyObject *_Atomic living;
+/* The contents of the last line: the arguments of say(), or NULL. */
+static PyObject *_Atomic said;
 
 /* The process groups that the third signal kills, with SIGKILL because a program may ignore other signals: a table of
  * groups.py, in which 0 is a free place. */
@@ -76,14 +73,16 @@ static _Noreturn void end_process(int number)
     kill_groups();
     char line[LONGEST], *to = stpcpy(line, "fourtuple: third signal (");
     to = stpcpy(to, number == SIGINT ? "SIGINT): ended at once" : "SIGTERM): ended at once");
-    PyObject *dict = atomic_load(&living);
-    if (dict) {
+    PyObject *last = atomic_load(&said), *living = last ? PyTuple_GET_ITEM(last, 1) : NULL;
+    if (living && PyDict_CheckExact(living)) {
         /* Read without the lock: it is one number, which another thread may be changing now. */
-        Py_ssize_t connections = ((PyDictObject *)dict)->ma_used;
+        Py_ssize_t connections = ((PyDictObject *)living)->ma_used;
         to = put_number(stpcpy(to, ", "), connections);
         to = stpcpy(to, connections == 1 ? " connection cut" : " connections cut");
     }
-    to = stpcpy(stpcpy(to, endings[atomic_load(&ending)]), "\n");
+    if (last)
+        to = stpncpy(to, PyBytes_AS_STRING(PyTuple_GET_ITEM(last, 0)), LONGEST / 2);
+    *to++ = '\n';
     write_line(STDERR_FILENO, line, (size_t)(to - line));
     _exit(128 + number);
 }
@@ -133,14 +132,10 @@ static PyObject *how_many(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)
  * each connection, or None. */
 static PyObject *say(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
-    const char *text;
-    PyObject *dict;
-    if (!PyArg_ParseTuple(arguments, "yO:say", &text, &dict))
+    PyObject *ending, *dict;
+    if (!PyArg_ParseTuple(arguments, "SO:say", &ending, &dict))
         return NULL;
-    int next = !atomic_load(&ending);
-    snprintf(endings[next], sizeof endings[next], "%s", text);
-    PyObject *before = atomic_exchange(&living, PyDict_CheckExact(dict) ? Py_NewRef(dict) : NULL);
-    atomic_store(&ending, next);
+    PyObject *before = atomic_exchange(&said, Py_NewRef(arguments)); /* at once: the handler may run at any time */
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }
@@ -149,7 +144,7 @@ static PyObject *say(PyObject *Py_UNUSED(module), PyObject *arguments)
 static PyObject *stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none))
 {
     owner = 0;
-    PyObject *before = atomic_exchange(&living, NULL);
+    PyObject *before = atomic_exchange(&said, NULL);
     Py_XDECREF(before);
     Py_RETURN_NONE;
 }
