@@ -8,7 +8,7 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -335,6 +335,31 @@ def test_wait_for_what_is_no_connection() -> None:
 
 async def slow(message: bytes) -> bytes:
     return message
+
+
+async def lifespan() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize(
+    ("hook", "function"),
+    [
+        ("opened", lambda connection: None),
+        ("closed", lambda connection: None),
+        ("failed", lambda error, connection: None),
+        ("unmapped", lambda message, connection: None),
+        ("goodbye", lambda connection: None),
+        ("goodbye", b"bye"),
+        ("lifespan", lifespan),
+    ],
+)
+def test_a_second_hook_of_a_kind_is_refused_and_the_first_one_stays(hook: str, function: Any) -> None:
+    service = Service("line")
+    getattr(service, hook)(function)
+    before = vars(service).copy()
+    with pytest.raises(ServiceError, match=rf"^{hook}: .* is registered already, .* cannot be added"):
+        getattr(service, hook)(function)
+    assert vars(service) == before
 
 
 @pytest.mark.parametrize(

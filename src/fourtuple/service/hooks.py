@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.service.handler import Handler, ReplyHandler
-from fourtuple.service.registration import check_hook, function_name
+from fourtuple.service.registration import check_hook, check_sole, function_name
 from fourtuple.service.replies import Reply
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Hooks(Generic[In_co, Out_contra, S, L]):
-    """The hooks of a service."""
+    """The hooks of a service, one function each. A second one is an error: the first would never be called again."""
 
     framing: Framing[In_co, Out_contra]
     handler: Handler | None
@@ -34,14 +34,14 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], Reply[Out_contra]], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``function(connection)``, called inline when a connection is opened; it may return a greeting."""
-        self.on_opened = check_hook("opened", function, ("connection",))
+        self.on_opened = check_hook("opened", function, ("connection",), self.on_opened)
         return function
 
     def closed(
         self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``function(connection)``, called inline when a connection has ended, for any reason."""
-        self.on_closed = check_hook("closed", function, ("connection",))
+        self.on_closed = check_hook("closed", function, ("connection",), self.on_closed)
         return function
 
     def failed(
@@ -52,7 +52,7 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         It is called after a broken message, a handler that raised, and a deadline.
         What it returns is sent before the connection is closed; ``None`` sends nothing.
         """
-        self.on_failed = check_hook("failed", function, ("error", "connection"))
+        self.on_failed = check_hook("failed", function, ("error", "connection"), self.on_failed)
         return function
 
     def unmapped(
@@ -67,7 +67,7 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         The hook is for reply handlers. A conversation decides itself: its ``receive`` raises
         :class:`~fourtuple.errors.UnmappedMessage`, and the next ``receive`` returns the message after it.
         """
-        self.on_unmapped = check_hook("unmapped", function, ("message", "connection"))
+        self.on_unmapped = check_hook("unmapped", function, ("message", "connection"), self.on_unmapped)
         self._check_hooks()
         return function
 
@@ -91,8 +91,9 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         if message is None:
             raise ServiceError("goodbye: expected a message or a function of (connection), got None")
         if callable(message):
-            self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",)), None
+            self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",), self.on_goodbye), None
         else:
+            check_sole("goodbye", message, self.on_goodbye)
             self.framing.encode(message)
             self.on_goodbye, self._goodbye = lambda _connection: message, message
         self._check_hooks()

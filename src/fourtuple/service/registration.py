@@ -101,12 +101,27 @@ def is_blocking(conversation: Callable[..., Any]) -> bool:
     return not inspect.iscoroutinefunction(function)
 
 
-def check_hook(name: str, function: Callable[..., Any], arguments: tuple[str, ...]) -> Callable[..., Any]:
-    """Return a hook that is called inline, as ``function(*arguments)``. Raises ServiceError if it cannot be."""
+def check_hook(
+    name: str, function: Callable[..., Any], arguments: tuple[str, ...], before: Callable[..., Any] | None = None
+) -> Callable[..., Any]:
+    """Return a hook that is called inline, as ``function(*arguments)``.
+
+    Raises ServiceError if it cannot be, or if ``before`` is registered already.
+    """
     check_callable(name, function, optional=False, kind=ServiceError)
     check_plain(name, function)
     check_arguments(name, function, arguments)
+    check_sole(name, function, before)
     return function
+
+
+def check_sole(hook: str, function: object, before: Callable[..., Any] | None) -> None:
+    """Raise ServiceError if a hook is registered already: one of the two would never be called."""
+    if before is not None:
+        name = function_name(function) if callable(function) else repr(function)
+        raise ServiceError(
+            f"{hook}: {function_name(before)} is registered already, {name} cannot be added: call both in one function"
+        )
 
 
 def check_plain(hook: str, function: Callable[..., Any]) -> None:

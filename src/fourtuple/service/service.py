@@ -33,7 +33,7 @@ from fourtuple.service.handler import (
 )
 from fourtuple.service.hooks import Hooks
 from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
-from fourtuple.service.registration import ONLY_OPTIONS, check_concurrency, check_hook
+from fourtuple.service.registration import ONLY_OPTIONS, check_concurrency, check_hook, check_sole
 from fourtuple.service.replies import (
     Batch,
     BatchDecorator,
@@ -284,8 +284,10 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         """Register set-up and tear-down around serving: an async generator function that yields once.
 
         What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
-        and type checkers infer the type from it. Raises :class:`~fourtuple.errors.ServiceError` for any other function.
+        and type checkers infer the type from it. Raises :class:`~fourtuple.errors.ServiceError` for any other function,
+        and for a second one.
         """
+        check_sole("lifespan", function, self._lifespan)
         self._lifespan = decorated_lifespan(function)
         return function
 
