@@ -2,9 +2,9 @@
  *
  * Some are base types of Python classes, whose fields C reads and writes. Without C, the same fields are __slots__ of a
  * class. Such a type is a table, #define X_FIELDS(F, T) F(T, name) ..., and two lines: FT_FIELDS(X, X_FIELDS) in a
- * header, FT_BASE(X, X_FIELDS, slot) in one source file. All fields are objects: Python reads only object members as fast as
- * __slots__. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them). Only one base of a
- * class may have fields: two such bases would conflict in their layout.
+ * header, FT_BASE(X, X_FIELDS, slot) in one source file. All fields are objects: Python reads only object members as
+ * fast as __slots__. A twin in Python has the same __slots__ (see fast_path.fields(); a test compares them). Only one
+ * base of a class may have fields: two such bases would conflict in their layout.
  */
 #ifndef FOURTUPLE_FIELDS_H
 #define FOURTUPLE_FIELDS_H
@@ -91,7 +91,7 @@ static inline int ft_add_type(PyObject *module, PyTypeObject **type, PyType_Spec
         __VA_ARGS__, {0, NULL},                                                                                        \
     };                                                                                                                 \
     static PyType_Spec Type##_spec = {                                                                                 \
-        .name = "fourtuple._fast_path." #Type,                                                                              \
+        .name = "fourtuple._fast_path." #Type,                                                                         \
         .basicsize = sizeof(Type),                                                                                     \
         .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | (more_flags),                                               \
         .slots = Type##_slots,                                                                                         \
@@ -100,7 +100,7 @@ static inline int ft_add_type(PyObject *module, PyTypeObject **type, PyType_Spec
 
 #define FT_MEMBER(T, name) {#name, T_OBJECT_EX, offsetof(T, name), 0, NULL},
 #define FT_BASE(Type, FIELDS, ...)                                                                                     \
-    static PyMemberDef Type##_members[] = {FIELDS(FT_MEMBER, Type){NULL, 0, 0, 0, NULL}};                                    \
+    static PyMemberDef Type##_members[] = {FIELDS(FT_MEMBER, Type){NULL, 0, 0, 0, NULL}};                              \
     FT_DEALLOC(Type, FT_COUNT(Type))                                                                                   \
     FT_OBJECT(Type, Py_TPFLAGS_BASETYPE, FT_COUNT(Type), {Py_tp_members, Type##_members}, __VA_ARGS__)
 

@@ -39,8 +39,8 @@ static inline void pool_empty(void)
             Py_DECREF(message);
 }
 
-/* Drop the reference to a delivered message; keep the message here if there is no other one, and it is worth keeping. The
- * interpreter shares the objects of zero and one octet. */
+/* Drop the reference to a delivered message; keep the message here if there is no other one, and it is worth keeping.
+ * The interpreter shares the objects of zero and one octet. */
 static inline void pool_give(PyObject *message)
 {
 #ifndef Py_GIL_DISABLED /* that build counts references in two fields */

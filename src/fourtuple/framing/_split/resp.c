@@ -76,8 +76,8 @@ static PyObject *scalar(Splitter *s, char kind, const char *text, Py_ssize_t siz
 
 /* --- the second pass: make the values of a message that is whole and valid ---------------------------------------- */
 
-/* Read the line of a value that is not a scalar, and move behind it. Returns the size of a string, or the number of values,
- * where a key and its value are two; -1 for a null. */
+/* Read the line of a value that is not a scalar, and move behind it. Returns the size of a string, or the number of
+ * values, where a key and its value are two; -1 for a null. */
 static int64_t size_at(const char **at)
 {
     char kind = **at;
@@ -147,7 +147,7 @@ PyObject *split_position(Decoder *d)
     return Py_BuildValue("(nnN)", now->at, now->charged, stack);
 }
 
-/* --- the first pass: each step checks before it changes anything, so that Python can go on at the same value ------- */
+/* --- the first pass: each step checks before it changes anything, so that Python can go on at the same value ------ */
 
 /* Whether values of this size would exceed max_memory. */
 static inline bool too_much(Splitter *s, Unfinished *now, Py_ssize_t size)

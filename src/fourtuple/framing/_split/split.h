@@ -107,7 +107,7 @@ struct Decoder {
     struct Unfinished *unfinished; /* resp: the state of a message in progress */
     Py_ssize_t values;            /* resp: the charge of the latest batch's values */
     unsigned given;               /* the number of messages of the latest feed */
-    bool ours;                    /* buf is a separate buffer: its size is its capacity, and it has no other reference */
+    bool ours;                    /* buf is a separate buffer: its size is its capacity, and it has no other owner */
     bool gathering;               /* buf is the message that is being gathered */
 };
 

@@ -54,5 +54,5 @@ static PyMethodDef splitter_methods[] = {
  * decoder does not show it its reference to the splitter, which is therefore not cleared as long as it has decoders. */
 FT_DEALLOC(Splitter, OBJECTS)
 FT_OBJECT(Splitter, Py_TPFLAGS_IMMUTABLETYPE, OBJECTS,
-          {Py_tp_doc, "Splitter(**options): what the options of one framing come to (see split.h); makes its decoders."},
+          {Py_tp_doc, "Splitter(**options): what the options of a framing come to (see split.h); makes its decoders."},
           {Py_tp_new, splitter_new}, {Py_tp_methods, splitter_methods})

@@ -22,7 +22,7 @@ FT_FIELDS(TemplateFields, TEMPLATE_FIELDS)
 
 #define TEMPLATE(object) ((TemplateFields *)(object))
 
-/* --- objects of Python that the C uses ----------------------------------------------------------------------------------- */
+/* --- objects of Python that the C uses ---------------------------------------------------------------------------- */
 
 /* A record is a tuple: a frozen dataclass with slots, then the descriptors of its slots in the order of its fields. */
 #define ACCEPT_KNOWN(K)                                                                                                \
@@ -40,14 +40,14 @@ extern struct accept_known {
     ACCEPT_KNOWN(FT_KNOWN)
 } accept_known;
 
-/* --- names.c ------------------------------------------------------------------------------------------------------------- */
+/* --- names.c ------------------------------------------------------------------------------------------------------ */
 
 /* Return the FourTuple of a packed name, as FourTuple.unpacked() does. */
 PyObject *accept_unpacked(PyObject *packed);
 /* Return the packed name of an accepted socket; `local` is the listener's packed address, or None. */
 PyObject *accept_packed(int fd, PyObject *local, const struct sockaddr_storage *peer);
 
-/* --- begin.c ------------------------------------------------------------------------------------------------------------- */
+/* --- begin.c ------------------------------------------------------------------------------------------------------ */
 
 /* Make an instance of a record's class: in Python, that would take longer than all the rest. */
 PyObject *accept_record(PyObject *record, PyObject *const *fields);

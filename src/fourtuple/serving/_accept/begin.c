@@ -5,7 +5,8 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-FT_BASE(TemplateFields, TEMPLATE_FIELDS, {Py_tp_doc, "The fields of a connection template; see fourtuple.serving.fields."})
+FT_BASE(TemplateFields, TEMPLATE_FIELDS,
+        {Py_tp_doc, "The fields of a connection template; see fourtuple.serving.fields."})
 
 struct accept_known accept_known;
 
@@ -35,8 +36,8 @@ static PyObject *copied(PyObject *object)
     return other;
 }
 
-/* Make the objects of a connection, and enter it into the engine. Returns the runner, which refers to the others; steals
- * nothing. */
+/* Make the objects of a connection, and enter it into the engine. Returns the runner, which refers to the others;
+ * steals nothing. */
 static PyObject *take_in(PyObject *template, int fd, PyObject *name, PyObject *now)
 {
     PyObject *new_decoder = Py_NewRef(TEMPLATE(template)->new_decoder); /* held: a decoder() may run any code */
@@ -138,7 +139,8 @@ static int welcome(PyObject *template, int fd, PyObject *local, const struct soc
 PyObject *accept_one(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     if (count != 4 || !is_a(arguments[0], accept_known.ConnectionTemplate) || !PyLong_Check(arguments[1])) {
-        PyErr_SetString(PyExc_TypeError, "accept_one() takes a ConnectionTemplate, a descriptor, an address and a time");
+        PyErr_SetString(PyExc_TypeError,
+                        "accept_one() takes a ConnectionTemplate, a descriptor, an address and a time");
         return NULL;
     }
     struct sockaddr_storage peer;

@@ -96,8 +96,8 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* count(number, groups): begin to count a signal, from 0 if it is the first. Python's handler, which is installed, hears
- * of each but the third, which ends the process, and the process groups of this table. */
+/* count(number, groups): begin to count a signal, from 0 if it is the first. Python's handler, which is installed,
+ * hears of each but the third, which ends the process, and the process groups of this table. */
 static PyObject *count(PyObject *Py_UNUSED(module), PyObject *arguments)
 {
     int number;
@@ -277,4 +277,5 @@ static PyMethodDef methods[] = {
 };
 
 /* Signals belong to the process, and Python's handlers to the main interpreter. */
-FT_MODULE(_signals, 4, "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.", true)
+FT_MODULE(_signals, 4, "Signals that are counted, and timers that interrupt, while the interpreter's lock is kept.",
+          true)
