@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from fourtuple import Server, Service, events
 from fourtuple.observe.combine import each_of
 from fourtuple.operations import Telemetry
 from operations.support import conversation
-from rig import PATIENT, Seen
+from rig import PATIENT, Peer, Seen
 
 
 class Collected:
@@ -156,4 +157,105 @@ def test_metrics_of_connections(run_async: Any) -> None:
     assert found["fourtuple.octets", (own, ("network.io.direction", "transmit"))].value == 10
     assert found["fourtuple.connection.duration", (("fourtuple.reason", "closed by peer"), own)].count == 1
     assert found["fourtuple.connections.refused", (("fourtuple.limit", "max_connections"), own)].value == 1
+    collected.close()
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator", "waiting", "thread"])
+def test_the_spans_of_a_generator_are_below_its_messages(run_async: Any, kind: str, caplog: Any) -> None:
+    collected = Collected(kind)
+    service = Service("line", name=kind)
+    tracer = collected.tracers.get_tracer("of the user")
+    between: list[Any] = []
+
+    def steps(message: bytes) -> Any:
+        with tracer.start_as_current_span("outer"):
+            yield message
+            with tracer.start_as_current_span("inner"):
+                yield message.upper()
+        with tracer.start_as_current_span("last"):
+            pass
+
+    if kind in ("generator", "thread"):
+        service.reply(threads=kind == "thread")(steps)
+    else:
+
+        @service.reply
+        async def in_steps(message: bytes) -> Any:
+            for reply in steps(message):
+                if kind == "waiting":
+                    await asyncio.sleep(0)
+                yield reply
+                if kind == "waiting":
+                    await asyncio.sleep(0)
+
+    async def main() -> list[bytes]:
+        replies = await served(collected, service, b"a", b"b")
+        between.append(trace.get_current_span())
+        return replies
+
+    assert run_async(main()) == [b"a", b"A", b"b", b"B"]
+    assert between == [trace.INVALID_SPAN]
+    names = {span.context.span_id: span.name for span in collected.spans}
+    of_a_message = [("inner", "outer"), ("outer", f"{kind} message"), ("last", f"{kind} message")]
+    below = [(span.name, names[span.parent.span_id]) for span in collected.spans if span.parent]
+    assert below == of_a_message * 2
+    assert not caplog.records, "OpenTelemetry reports what it cannot detach"
+    collected.close()
+
+
+@pytest.mark.parametrize("kind", ["generator", "async generator"])
+def test_a_generator_that_is_dropped_ends_in_its_span(run_async: Any, kind: str, caplog: Any) -> None:
+    collected = Collected(kind)
+    service = Service("line", name=kind)
+    tracer = collected.tracers.get_tracer("of the user")
+
+    def endless(message: bytes) -> Any:
+        try:
+            with tracer.start_as_current_span("outer"):
+                while True:
+                    yield message * 10_000
+        finally:
+            with tracer.start_as_current_span("at the end"):
+                pass
+
+    if kind == "generator":
+        service.reply(endless)
+    else:
+
+        @service.reply
+        async def endless_later(message: bytes) -> Any:
+            replies = endless(message)
+            try:
+                for reply in replies:
+                    yield reply
+            finally:
+                replies.close()
+
+    async def main() -> None:
+        seen = Seen()
+        traced = collected.telemetry.traced(service)
+        async with Server(traced, observer=seen, deadlines=PATIENT) as server:
+            with await Peer.connect(server) as peer:
+                await peer.send(b"a\n")
+                await peer.receive(10_001)
+            await seen.closed()
+
+    run_async(main())
+    names = {span.context.span_id: span.name for span in collected.spans}
+    below = [(span.name, names[span.parent.span_id]) for span in collected.spans if span.parent]
+    assert below == [("outer", f"{kind} message"), ("at the end", f"{kind} message")]
+    assert not caplog.records
+    collected.close()
+
+
+def test_what_takes_its_messages_itself_is_returned_as_it_is() -> None:
+    collected = Collected("talk")
+    service = Service("line", name="talk")
+
+    @service.conversation
+    async def talk(connection: Any) -> None:
+        async for message in connection:
+            await connection.send(message)
+
+    assert collected.telemetry.traced(service) is service
     collected.close()

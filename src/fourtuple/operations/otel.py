@@ -10,9 +10,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import Token, copy_context
 from typing import Any
 
-from opentelemetry import metrics, trace
+from opentelemetry import context, metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from fourtuple import events
@@ -27,6 +29,7 @@ from fourtuple.service.registration import ReplyKind
 from fourtuple.typevars import In, L, Out, S
 
 Attributes = dict[str, str | int]
+_END = object()
 
 
 class Telemetry:
@@ -104,8 +107,9 @@ class Telemetry:
     def traced(self, service: Service[In, Out, S, L]) -> Service[In, Out, S, L]:
         """Return a copy of a service whose reply handler runs in a span for each message, or for each batch.
 
-        The span is the current one while a function runs, so that its own spans are children. Spans of generators are
-        not current: between two replies, other code runs. Conversations and programs have no spans.
+        The span is the current one while the handler runs, so that its own spans are children; also in each step of a
+        generator, but not between two replies, when other code runs. A service of another kind is returned as it is: a
+        conversation, a program and adapted code take their messages themselves, so they have no spans.
         """
         handler = service.handler
         if not isinstance(handler, ReplyHandler):
@@ -166,8 +170,17 @@ class Telemetry:
         function = handler.function
 
         def generator(message: Any, *connection: Any) -> Any:
-            with self._span(handler, message, connection):
-                yield from function(message, *connection)
+            with self._span(handler, message, connection) as span:
+                # A context of its own: what the handler has entered (a span of its own, say) is there again in the next
+                # step, and nowhere else in between. Another thread may take that step.
+                own = copy_context()
+                own.run(context.attach, trace.set_span_in_context(span))
+                replies = own.run(function, message, *connection)
+                try:
+                    while (reply := own.run(next, replies, _END)) is not _END:
+                        yield reply
+                finally:
+                    own.run(replies.close)
 
         return generator
 
@@ -175,15 +188,37 @@ class Telemetry:
         function = handler.function
 
         async def generator(message: Any, *connection: Any) -> Any:
-            with self._span(handler, message, connection):
+            with self._span(handler, message, connection) as span:
                 replies = function(message, *connection)
+                own = _Entered(trace.set_span_in_context(span))
                 try:
-                    async for reply in replies:
+                    while True:
+                        with own:
+                            reply = await anext(replies, _END)
+                        if reply is _END:
+                            return
                         yield reply
                 finally:
-                    await replies.aclose()
+                    with own:
+                        await replies.aclose()
 
         return generator
+
+
+class _Entered:
+    """The context of OpenTelemetry in an async generator: entered for each step, as the step before has left it."""
+
+    def __init__(self, own: Context) -> None:
+        self._own = own
+        self._token: Token[Context] | None = None
+
+    def __enter__(self) -> None:
+        self._token = context.attach(self._own)
+
+    def __exit__(self, *_exc: object) -> None:
+        assert self._token is not None
+        self._own = context.get_current()
+        context.detach(self._token)
 
 
 def _current(span: Span) -> Any:
