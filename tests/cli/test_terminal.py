@@ -141,6 +141,31 @@ def test_what_peers_send_is_escaped_and_a_pipe_gets_no_colour(on_terminal: Termi
     assert "\x1b" not in server.stop().out.decode()
 
 
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_a_log_whose_reader_has_gone_is_lost_too(tmp_path: Path, workers: list[str]) -> None:
+    path = tmp_path / "socket"
+    reads, writes = os.pipe()
+    process = subprocess.Popen(
+        [*FOURTUPLE, "serve", "echo", "--log-format", "json", "--bind", f"unix:{path}", *workers],
+        stdout=writes, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    )  # fmt: skip
+    os.close(writes)
+    with process, open(reads, "rb") as log:
+        begun = b'"event":"supervising"' if workers else b'"event":"listening"'
+        while begun not in log.readline():
+            continue
+        log.close()
+        talk = [*FOURTUPLE, "connect", f"unix:{path}", "--send", "hello"]
+        assert subprocess.run(talk, capture_output=True, env=ENVIRONMENT).stdout == b"hello\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+        assert process.wait() == 1
+    assert "--log-format json: Broken pipe; lines of the log are lost, the server continues\n" in told
+    assert told.endswith("fourtuple: --log-format json: Broken pipe; the log is not complete\n")
+    assert workers or told.count("\n") == 2
+
+
 def test_a_log_that_is_lost_is_reported_once_and_by_the_exit_code(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     with open("/dev/full", "w") as full:

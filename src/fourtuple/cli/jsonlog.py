@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from fourtuple import events
+from fourtuple.cli.failure import Exit, Failure
 from fourtuple.engine import Listener
 from fourtuple.observe.json import JsonLines
 
@@ -39,6 +40,16 @@ class ServiceLog:
     def listening(self, listener: Listener) -> None:
         """As :meth:`JsonLog.listening`."""
         self._log.write(_listening(listener), service=self._service)
+
+
+def log_failed(error: OSError) -> str:
+    """Return the line that says, once, that the log has lost lines."""
+    return f"--log-format json: {error.strerror or error}; lines of the log are lost, the server continues"
+
+
+def log_incomplete(error: OSError) -> Failure:
+    """Return the failure with which a command ends whose log has lost lines."""
+    return Failure(f"--log-format json: {error.strerror or error}; the log is not complete", Exit.FAILED)
 
 
 def _listening(listener: Listener) -> events.Listening:

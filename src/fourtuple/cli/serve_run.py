@@ -12,7 +12,7 @@ from fourtuple import events
 from fourtuple.cli.console import Console
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.interrupts import wait_for_threads
-from fourtuple.cli.jsonlog import JsonLog, ServiceLog
+from fourtuple.cli.jsonlog import JsonLog, ServiceLog, log_failed, log_incomplete
 from fourtuple.cli.lines import Lines
 from fourtuple.cli.managed import ManagerObserver, SignsOfLife
 from fourtuple.cli.standard_files import tell_last
@@ -123,9 +123,8 @@ class ServeRun:
         return code
 
     def _log_failed(self, error: OSError) -> None:
-        why = error.strerror or error
         if self.console is not None:
-            self.console.complain(f"--log-format json: {why}; lines of the log are lost, the server continues")
+            self.console.complain(log_failed(error))
 
     def _capture_failed(self, error: OSError) -> None:
         why = error.strerror or error
@@ -242,8 +241,7 @@ class ServeRun:
             if all(listener.died for listener in server.listeners):
                 raise Failure(what.named("no listener is left, the server has stopped"), Exit.FAILED)
         if isinstance(log, JsonLog) and log.error is not None:
-            why = log.error.strerror or log.error
-            raise Failure(f"--log-format json: {why}; the log is not complete", Exit.FAILED)
+            raise log_incomplete(log.error)
         return self._verdict(servers)
 
     # -- what another kind of run does otherwise ------------------------------------------------------------

@@ -12,8 +12,10 @@ from typing import Any
 
 from fourtuple.cli.beforehand import check_for_workers, check_free, check_refusals
 from fourtuple.cli.failure import Exit, Failure
+from fourtuple.cli.jsonlog import log_failed, log_incomplete
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program
+from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.supervise_console import SuperviseConsole
 from fourtuple.cli.supervise_operations import SuperviseOperations
 from fourtuple.cli.supervise_rolls import Rolls
@@ -79,7 +81,9 @@ class SuperviseRun:
 
     async def _main(self, signals: StopSignals) -> Exit:
         self._log = (
-            JsonLines(sys.stdout) if self._json else SuperviseConsole(later=asyncio.get_running_loop().call_later)
+            JsonLines(sys.stdout, on_error=_log_failed)
+            if self._json
+            else SuperviseConsole(later=asyncio.get_running_loop().call_later)
         )
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._log.uncaught)
@@ -121,6 +125,8 @@ class SuperviseRun:
                 task.cancel()
             self._operations.close()
             self._log.finish(_LAST_LINES)
+        if isinstance(self._log, JsonLines) and self._log.error is not None:
+            raise log_incomplete(self._log.error)
         return Exit.FAILED if supervisor.unclean else Exit.DONE
 
     async def _operate(self, subject: Supervised) -> asyncio.Task[None]:
@@ -194,3 +200,7 @@ class SuperviseRun:
             for place in self._supervisor.slots.places:
                 more = {"service": place.service} if place.service else {}
                 self._log.write(events.Supervising(place.name, workers), **more)
+
+
+def _log_failed(error: OSError) -> None:
+    tell_last(log_failed(error))

@@ -30,13 +30,14 @@ class JsonLines:
     Parameters
     ----------
     stream
-        A text file. Each line is written in one piece. If the reader has closed its end, lines are discarded
-        silently, because the server must continue. The server does not wait for the reader of a pipe or a terminal:
-        lines that do not fit are dropped, and the event ``lines-dropped`` gives their number (``lines``).
+        A text file. Each line is written in one piece. If the reader has closed its end, lines are lost, and the
+        server continues. The server does not wait for the reader of a pipe or a terminal: lines that do not fit are
+        dropped, and the event ``lines-dropped`` gives their number (``lines``).
     clock
         Returns seconds since 1970; by default :func:`time.time`.
     on_error
-        Called with the first error of a write, such as a full disk. Later lines are still written if possible.
+        Called with the first error of a write, such as a full disk, or a pipe whose reader has gone. Later lines are
+        still written if possible.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class JsonLines:
         clock: Callable[[], float] = time.time,
         on_error: Callable[[OSError], object] | None = None,
     ) -> None:
-        #: The first error of a write, which has lost lines. A reader that has closed its end does not count.
+        #: The first error of a write, which has lost lines.
         self.error: OSError | None = None
         self._on_error = on_error
         self._stream = unblocked(stream, self._dropped)
@@ -56,6 +57,8 @@ class JsonLines:
         """Write the held lines, waiting at most ``seconds`` for the reader of a pipe or a terminal."""
         if isinstance(self._stream, Outlet):
             self._stream.finish(seconds)
+            if self._stream.error is not None:
+                self._failed(self._stream.error)
 
     def _dropped(self, lines: int) -> str:
         return self._timed(_line({"event": "lines-dropped", "lines": lines}))
@@ -94,10 +97,14 @@ class JsonLines:
         except ValueError:
             return
         except OSError as error:
-            if self.error is None and not isinstance(error, BrokenPipeError):
-                self.error = error
-                if self._on_error is not None:
-                    self._on_error(error)
+            self._failed(error)
+
+    def _failed(self, error: OSError) -> None:
+        """Note the first error."""
+        if self.error is None:
+            self.error = error
+            if self._on_error is not None:
+                self._on_error(error)
 
 
 def _line(fields: dict[str, Any]) -> str:

@@ -62,6 +62,8 @@ class Outlet:
         self._drainer: threading.Thread | None = None
         #: The number of dropped lines that no notice has reported yet.
         self.dropped: int = 0
+        #: The first error of a write that lost held lines, of which no caller of write() knows.
+        self.error: OSError | None = None
         with suppress(OSError, ValueError):
             file.flush()  # earlier output comes first
         self._fd = fd
@@ -88,13 +90,19 @@ class Outlet:
     def finish(self, seconds: float) -> None:
         """Write the held lines, waiting at most ``seconds`` for the reader."""
         until = time.monotonic() + seconds
-        with suppress(OSError):
+        try:
             while time.monotonic() < until:
                 with self._lock:
                     self._drain()
                     if not self._held:
                         return
                 _wait_for_room(self._fd, min(50, _LOOK_AGAIN))
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        self._held.clear()
+        self.error = self.error or error
 
     def _take(self, octets: bytes) -> bool:
         """Hold the lines, after a notice if one is due. Return whether there was room."""
@@ -128,8 +136,8 @@ class Outlet:
             with self._lock:
                 try:
                     self._drain()
-                except OSError:
-                    self._held.clear()
+                except OSError as error:
+                    self._lost(error)
                 if not self._held:
                     self._drainer = None
                     return
