@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import socket
 import subprocess
 import termios
@@ -411,6 +412,22 @@ def test_the_peers_end_ends_it(serve: Serve) -> None:
     with on_terminal(server.address) as (process, terminal):
         read_until(terminal, b"\n")
         assert process.wait() == 0
+
+
+def test_a_hangup_at_the_prompt_gives_the_terminal_back(serve: Serve) -> None:
+    pytest.importorskip("prompt_toolkit")
+    with on_terminal(serve("upper").address, term="xterm") as (process, terminal):
+        before = termios.tcgetattr(terminal)
+        shown = b""
+        while b"\x1b[?2004h" not in shown:
+            assert select.select([terminal], [], [], 30)[0], shown
+            shown += os.read(terminal, 4096)
+        assert termios.tcgetattr(terminal) != before
+        process.send_signal(signal.SIGHUP)
+        assert process.wait() == -signal.SIGHUP
+        while b"\x1b[?2004l" not in shown:
+            shown += os.read(terminal, 4096)
+        assert termios.tcgetattr(terminal) == before
 
 
 # -- the prompt: a terminal that can move its cursor ---------------------------------------------------------

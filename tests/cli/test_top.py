@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import pty
+import signal
 import socket
 import struct
 import subprocess
@@ -200,7 +201,11 @@ def test_few_rows_are_asked_for() -> None:
     assert max(counts) == 20
 
 
-def test_on_a_terminal_until_q() -> None:
+@pytest.mark.parametrize(
+    ("ends", "code"),
+    [(b"q", 0), (b"\x03", 130), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+)
+def test_on_a_terminal_until_its_end(ends: bytes | signal.Signals, code: int) -> None:
     """The whole command: it draws, and gives the terminal back."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
@@ -216,11 +221,22 @@ def test_on_a_terminal_until_q() -> None:
             except OSError:  # EIO: nobody has the terminal open any more
                 break
             if b"STATE" in octets and not asked:
-                os.write(master, b"q")
+                if isinstance(ends, bytes):
+                    os.write(master, ends)
+                else:
+                    process.send_signal(ends)
                 asked = True
     os.close(master)
-    assert process.returncode == 0, octets
-    assert b"\x1b[?1049l" in octets  # the other screen is left
+    assert process.returncode == code, octets
+    assert b"q quit" in octets
+    for mode in (1049, 1000):  # the other screen, and the reports of the mouse
+        assert octets.rfind(b"\x1b[?%dl" % mode) > octets.rfind(b"\x1b[?%dh" % mode) >= 0
+
+
+def test_a_narrow_screen_says_how_to_quit() -> None:
+    from fourtuple.cli._top_app import _HELP
+
+    assert _HELP.startswith("q quit")
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from rich.text import Text
@@ -28,7 +30,10 @@ Look = Callable[[Filter, Sequence[str], int, int], View]
 
 #: At most this part of one core is used for looking: where a look takes long, the next one comes later.
 SHARE = 0.2
-_HELP = "↑↓ move  enter page  / filter  s order  p pause  + - faster slower  q quit"
+#: A narrow screen cuts its end.
+_HELP = "q quit  ↑↓ move  enter page  / filter  s order  p pause  + - faster slower"
+#: The exit code of a command that Ctrl-C has ended: in raw mode it is a key, and no signal.
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 class Top(App[None]):
@@ -45,6 +50,7 @@ class Top(App[None]):
     AUTO_FOCUS: ClassVar[str | None] = ""  # the keys are ours, until / opens the line of the filter
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "Quit"),
+        Binding("ctrl+c", "interrupt", "Quit", priority=True),  # textual would only say how to quit
         Binding("down,j", "move(1)", "Down", priority=False),
         Binding("up,k", "move(-1)", "Up"),
         Binding("pagedown,space", "page(1)", "Page down"),
@@ -78,6 +84,7 @@ class Top(App[None]):
         self._track = Track()
         self._page_of: Socket | None = None
         self._timer: Timer | None = None
+        self._ended_by: int | None = None
 
     def compose(self) -> ComposeResult:
         """The parts of the screen."""
@@ -87,11 +94,27 @@ class Top(App[None]):
 
     def on_mount(self) -> None:
         """Look for the first time."""
+        if self._ended_by is not None:
+            self.exit(return_code=128 + self._ended_by)
+            return
         self.refresh_now()
 
     def on_resize(self) -> None:
         """There is another number of rows."""
         self.refresh_now()
+
+    # -- ends --------------------------------------------------------------------------------------------
+
+    def end_by(self, number: int, _frame: object = None) -> None:
+        """End by a signal, as its handler: the terminal is put back first, and the exit code has the number."""
+        self._ended_by = number
+        loop = self._loop
+        if loop is not None:
+            loop.call_soon_threadsafe(partial(self.exit, return_code=128 + number))
+
+    def action_interrupt(self) -> None:
+        """Quit by Ctrl-C."""
+        self.exit(return_code=_INTERRUPTED)
 
     # -- looking ------------------------------------------------------------------------------------------
 

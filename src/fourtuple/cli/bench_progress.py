@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
+from contextlib import ExitStack
 from typing import Any
 
 from rich.console import Console
@@ -10,10 +12,12 @@ from rich.live import Live
 from rich.table import Table
 
 from fourtuple.cli.bench_table import duration
+from fourtuple.cli.terminal import restored_at_hangup
 from fourtuple.load import Interval, Load, Phase
 
 #: The number of rows shown: the last ones.
 _ROWS = 8
+_SHOW_CURSOR = "\x1b[?25h"
 
 
 class Progress:
@@ -23,18 +27,19 @@ class Progress:
         self._load = load
         self._rows: deque[Interval] = deque(maxlen=_ROWS)
         self._live: Live | None = None
+        self._stack = ExitStack()
         if shown:
             # Drawn only when a row is complete: a thread that draws ten times a second would be part of the load.
             self._live = Live(console=console or Console(stderr=True), auto_refresh=False, transient=True)
 
     def __enter__(self) -> Progress:
         if self._live is not None:
-            self._live.__enter__()
+            self._stack.enter_context(restored_at_hangup(sys.stderr, _SHOW_CURSOR))
+            self._stack.enter_context(self._live)
         return self
 
     def __exit__(self, *exc: Any) -> None:
-        if self._live is not None:
-            self._live.__exit__(*exc)
+        self._stack.__exit__(*exc)
 
     def row(self, row: Interval) -> None:
         """Add the next row of the series."""

@@ -21,8 +21,11 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 
 from fourtuple.cli.ends import write_all
 from fourtuple.cli.failure import Interrupted
+from fourtuple.cli.terminal import restored_at_hangup
 
 _PROMPT = "> "
+#: No bracketed paste, the cursor shown, and a line of its own for the shell's prompt.
+_RESTORE = "\x1b[?2004l\x1b[?25h\r\n"
 
 
 class Prompt:
@@ -30,6 +33,7 @@ class Prompt:
 
     def __init__(self) -> None:
         self._stack = ExitStack()
+        self._stack.enter_context(restored_at_hangup(sys.stdout, _RESTORE))
         output = Vt100_Output.from_pty(sys.stdout)
         # It asks the terminal where the cursor is. If the terminal does not answer, prompt_toolkit prints a warning.
         output.enable_cpr = False

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Callable, Iterable
+import termios
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TextIO
 
 import click
@@ -33,6 +37,34 @@ def is_terminal(file: TextIO | None) -> bool:
         return file is not None and file.isatty()
     except ValueError:
         return False
+
+
+@contextmanager
+def restored_at_hangup(file: TextIO, codes: str) -> Iterator[None]:
+    """While the block runs, SIGHUP puts the terminal of ``file`` back before it ends the process.
+
+    ``codes`` undo what was written to it. The other signals that end a command are handled by the loop. If SIGHUP is
+    ignored (nohup), it stays so.
+    """
+    before = signal.getsignal(signal.SIGHUP)
+    if before is not signal.SIG_DFL or not is_terminal(file):
+        yield
+        return
+    fd = file.fileno()
+    attributes = termios.tcgetattr(fd)
+
+    def end(number: int, _frame: object) -> None:
+        with suppress(OSError, termios.error):
+            termios.tcsetattr(fd, termios.TCSANOW, attributes)
+            os.write(fd, codes.encode())
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGHUP, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def print_table(rows: Iterable[tuple[str, str]]) -> None:

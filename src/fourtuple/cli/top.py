@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ def top(filter_: tuple[str, ...], interval: float, source: str, control: str | N
 
     Keys: arrows, page up and down, home and end move; enter opens the page of one socket, with its history and what its
     numbers mean, and escape closes it; / asks for a filter; s and S change the order; p pauses; + and - look more often
-    and less; q quits.
+    and less; q and Ctrl-C quit.
 
     It needs textual: pip install 'fourtuple[top]'. Looking takes at most a fifth of one core: where there are many
     thousands of sockets, an order or a filter by numbers is looked at less often.
@@ -59,13 +60,16 @@ def top(filter_: tuple[str, ...], interval: float, source: str, control: str | N
     except OSError as error:
         raise Failure(f"the kernel lets no socket be seen: {error.strerror or error}", Exit.NO_START) from error
     app = Top(window.look, wanted, every=interval, watched=watched)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, app.end_by)
     try:
         app.run()
     finally:
         if watched is not None:
             watched.close()
     if app.return_code:
-        sys.exit(Exit.FAILED)
+        sys.exit(app.return_code)
 
 
 def _watched(control: str | None) -> Watched | None:
