@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,9 @@ from fourtuple.cli.flags import command_with_options, given, option_flags, runni
 from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.cli.terminal import print_table
-from fourtuple.errors import OptionError
+from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Framing
+from fourtuple.service.registration import check_hook
 
 if TYPE_CHECKING:
     from fourtuple.engine import ReadinessChoice
@@ -130,11 +132,12 @@ def relay(
     """
     do_without_output()
     from fourtuple.cli.relay_run import RelayRun, Sides  # here: --help and mistakes need no server
+    from fourtuple.relay.itself import is_itself
     from fourtuple.relay.notation import parse_toxic
 
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
-    function = None if edit is None else user_code.from_file(_named(edit), "edit", callable, "a function")
+    function = None if edit is None else _edit(edit)
     if not isinstance(target, Address) and (target_tls or target_server_name or proxy_header):
         raise click.UsageError(f"{target} takes neither TLS nor a PROXY header: those are for addresses.")
     tls = client_tls.chosen(target_tls or target_server_name is not None, flags, "target")
@@ -148,6 +151,8 @@ def relay(
     encrypted = configuration.tls.certificate is not None or configuration.tls.dev
     if isinstance(listen, str) and (encrypted or configuration.proxy.protocol != "off"):
         raise click.UsageError(f"{listen} speaks neither TLS nor the PROXY protocol: those are for addresses.")
+    if isinstance(listen, Address) and isinstance(target, Address) and is_itself(listen, target):
+        raise click.UsageError(f"TARGET {target} is where the relay itself listens ({listen}): give another address.")
     line_buffered()
     opening = {"tls": tls, "server_hostname": target_server_name, "timeout": timeout}
     sides = Sides(listen, target, opening, proxy_header)
@@ -158,7 +163,12 @@ def relay(
     sys.exit(runner.run(loop_factory(loop)))
 
 
-def _named(text: str) -> str:
+def _edit(text: str) -> Callable[..., Any]:
+    """Return the function of --edit, which can be called as it will be."""
     if not user_code.is_file(text):
         raise Failure(f"--edit {text}: a function in a file is needed, as in file.py:function", Exit.USAGE)
-    return text
+    function = user_code.from_file(text, "edit", callable, "a function")
+    try:
+        return check_hook("edit", function, ("message", "conversation"))
+    except ServiceError as error:
+        raise Failure(f"--{error}", Exit.USAGE) from error
