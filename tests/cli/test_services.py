@@ -381,6 +381,17 @@ NONSENSE = [
     (f"target = 'mail.py:x'\n{AT}", "[services.mail] target: mail.py has no 'x'; its services: service"),
     (f"exec = 'no-such-program'\n{AT}", "[services.mail] exec: --exec: there is no program 'no-such-program'"),
     (f"{TARGET}listen = ['127.0.0.1:25', '25']", "listen: 127.0.0.1:25 is an address of [services.mail] already"),
+    (
+        f"{TARGET}listen = ['127.0.0.1:25', '*:25']",
+        "[services.mail] listen: *:25 cannot be bound beside 127.0.0.1:25, an address of [services.mail]",
+    ),
+    (f"{TARGET}listen = ['*:25', '[::1]:25']", "listen: [::1]:25 cannot be bound beside *:25, "),
+    (f"{TARGET}listen = ['0.0.0.0:25', '127.0.0.1:25']", "127.0.0.1:25 cannot be bound beside 0.0.0.0:25, "),
+    (f"{TARGET}listen = ['[::1]:25', '[::]:25']", "[::]:25 cannot be bound beside [::1]:25, "),
+    (
+        f"{TARGET}listen = ['*:25']\n[services.news]\n{TARGET}listen = ['localhost:25']",
+        "[services.news] listen: localhost:25 cannot be bound beside *:25, an address of [services.mail]",
+    ),
     (f"{TARGET}{AT}endpoints = 3", "endpoints: expected tables, [[services.mail.endpoints]], got 3"),
     (f"{TARGET}{AT}{END}]\n{AT}", "expected tables, [[services.mail.endpoints]], got "),
     (f"{TARGET}{AT}[{END}]]", "[[services.mail.endpoints]] number 1: listen is missing"),
@@ -427,6 +438,23 @@ def test_a_file_that_means_nothing(run: Run, tmp_path: Path, command: str, conte
     assert told in done.err
     assert done.err.startswith("fourtuple: fourtuple.toml: ")
     assert done.out == b""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "listen = ['0.0.0.0:25', '[::]:25']",  # [::] is IPv6 only
+        "listen = ['0.0.0.0:25', '[::1]:25', '*:26', '*:0', '127.0.0.1:0']",
+        "listen = ['*:25', '/tmp/mail.sock']",
+        "listen = ['*:25']\nsockets.interface = 'eth0'\n[services.news]\n"
+        "target = 'mail.py'\nlisten = ['127.0.0.1:25']\nsockets.interface = 'lo'",
+        "listen = '127.0.0.1:25'\nlimits.max_connections = '5'",  # as a flag takes it
+    ],
+)
+def test_addresses_that_can_all_be_bound(run: Run, tmp_path: Path, content: str) -> None:
+    declare(tmp_path, f"[services.mail]\ntarget = 'mail.py'\n{content}\n", "mail")
+    done = run("check")
+    assert (done.code, done.err) == (0, ""), done
 
 
 def test_what_check_tells_of_each_service(run: Run, tmp_path: Path) -> None:

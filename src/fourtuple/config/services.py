@@ -18,9 +18,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
-from fourtuple.address import Address
+from fourtuple.address import WILDCARDS, Address
 from fourtuple.config.file import SERVICES, File, home_of, options_in
 from fourtuple.config.model import FAMILIES, OF_A_SERVICE, OF_AN_ENDPOINT, Setting
 from fourtuple.errors import AddressError, OptionError
@@ -195,16 +196,56 @@ class _Reading:
 
 
 def _check_addresses(services: tuple[ServiceTable, ...]) -> None:
-    """Refuse an address that is declared twice; with port 0 the kernel chooses another one each time."""
-    owners: dict[Address, str] = {}
+    """Refuse addresses that cannot all be bound; with port 0 the kernel chooses another one each time."""
+    found: list[_Declared] = []
     for service in services:
-        own = [service.words["listen"]] if "listen" in service.words else []
-        for listen in (*own, *(endpoint.listen for endpoint in service.endpoints)):
+        own = [(service.words["listen"], service.settings)] if "listen" in service.words else []
+        for listen, settings in (*own, *((each.listen, each.settings) for each in service.endpoints)):
+            # At one interface alone, an address may be free that is taken at another one.
+            everywhere = not ("interface" in settings or "interface" in service.settings)
             for address in listen.value:
-                if not (address.port or address.is_unix or address.fd is not None):
-                    continue
-                if address in owners:
-                    raise OptionError(
-                        f"{listen.where}: {address} is an address of [{SERVICES}.{owners[address]}] already"
-                    )
-                owners[address] = service.name
+                if address.port or address.is_unix or address.fd is not None:
+                    each = _Declared(address, service.name, everywhere)
+                    _check_beside(found, each, listen.where)
+                    found.append(each)
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    """An address of a service, and whether it is one of all interfaces."""
+
+    address: Address
+    owner: str
+    everywhere: bool
+
+
+def _check_beside(found: list[_Declared], new: _Declared, where: str) -> None:
+    for each in found:
+        if each.address == new.address:
+            raise OptionError(f"{where}: {new.address} is an address of [{SERVICES}.{each.owner}] already")
+        if each.everywhere and new.everywhere and _is_taken_with(each.address, new.address):
+            raise OptionError(
+                f"{where}: {new.address} cannot be bound beside {each.address}, an address of [{SERVICES}.{each.owner}]"
+            )
+
+
+def _is_taken_with(one: Address, other: Address) -> bool:
+    """Return whether one of two addresses is a wildcard that includes the other (ip(7): INADDR_ANY).
+
+    A name is not resolved here, so only ``*``, which has both families, is known to include it.
+    """
+    if one.is_unix or other.is_unix or one.fd is not None or other.fd is not None or one.port != other.port:
+        return False
+    hosts = {one.host, other.host}
+    if "*" in hosts:
+        return True
+    families = {_family_of(host) for host in hosts}
+    return len(families) == 1 and None not in families and not hosts.isdisjoint(WILDCARDS)
+
+
+def _family_of(host: str) -> int | None:
+    """Return 4 or 6 for a literal address; None for a name."""
+    try:
+        return ip_address(host).version
+    except ValueError:
+        return None
