@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.framing import Custom, Line, custom, mapped
+from fourtuple.framing import Custom, Line, custom, duplex, mapped
 from fourtuple.testing import check_framing
 
 GOOD = [(b"<one><two><>", [b"one", b"two", b""])]
@@ -127,3 +127,11 @@ def test_a_decoder_that_breaks_a_promise(wrong: type, told: str, monkeypatch: py
     monkeypatch.setattr(Custom, "decoder", lambda self: wrong(self))
     with pytest.raises(AssertionError, match=told):
         check_framing(custom(decode, encode), GOOD, text=False)
+
+
+def test_a_framing_with_two_directions_is_checked_in_the_one_that_it_receives() -> None:
+    ends = duplex("delimited:?", "fixed:2")
+    check_framing(ends, [(b"so?", [b"so"])])
+    check_framing(ends.mirror(), [(b"ok", [b"ok"])])
+    with pytest.raises(AssertionError, match="expected"):
+        check_framing(ends, [(b"ok", [b"ok"])])

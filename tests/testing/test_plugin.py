@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fourtuple import Service, connect
+from fourtuple.framing import duplex
 from fourtuple.services.upper import service
 
 CONFTEST = 'pytest_plugins = ["fourtuple.testing.plugin"]\n'
@@ -137,3 +138,10 @@ def test_the_framing_is_the_services_or_the_given_one(tcp_server: Any, tcp_clien
     octets = echo.framing.encode(b"no")
     raw.send(octets)
     assert raw.receive_exactly(len(octets), timeout=30) == octets
+
+
+def test_the_client_of_a_service_with_two_directions_has_the_other_end(tcp_server: Any, tcp_client: Any) -> None:
+    service = Service(duplex("delimited:?", "delimited:."))
+    service.reply(lambda question: question + b", yes")
+    client = tcp_client(tcp_server(service))
+    assert client.request(b"is it so", timeout=30) == b"is it so, yes"

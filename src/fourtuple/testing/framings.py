@@ -15,6 +15,7 @@ from typing import Any, Never
 from fourtuple.errors import EncodeError, FramingTextError, IncompleteMessage, MessageError
 from fourtuple.framing.base import Framing
 from fourtuple.framing.custom_framing import Custom
+from fourtuple.framing.duplex_framing import Duplex
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
@@ -47,7 +48,7 @@ class Vector(Generic[M]):
 
 
 def check_framing(
-    framing: Framing[M, M] | Custom[M, Never],
+    framing: Framing[M, M] | Custom[M, Never] | Duplex[M, Any, M, Any],
     vectors: Iterable[
         Vector[M] | tuple[bytes, Sequence[M | Unmapped]] | tuple[bytes, Sequence[M | Unmapped], type[MessageError]]
     ],
@@ -72,6 +73,9 @@ def check_framing(
       ``max_sent``, if the framing has it, bounds the encoder; ``max_message`` does not.
     - The text form reads back. Framings of your own have none: give ``text=False``.
 
+    A framing with two directions (:func:`~fourtuple.framing.duplex`) is checked in the direction that it receives: the
+    vectors are what the other end writes. Check ``framing.mirror()`` for the other direction.
+
     ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like. Each vector is a
     :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and the garbage; its
     default is 0. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
@@ -81,6 +85,8 @@ def check_framing(
     dice = random.Random(seed)
     if text:
         _check_text(framing)
+    if isinstance(framing, Duplex):
+        framing = framing.receives
     good = [each for each in known if each.error is None]
     lead = [each for each in good if not each.final and not framing.ends_stream]
     for number, vector in enumerate(known):

@@ -67,9 +67,10 @@ def tcp_server() -> Iterator[TcpServer]:
 def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before the servers drain
     """``tcp_client(server_or_address, framing=None, **options)`` returns a :class:`~fourtuple.BlockingConnection`.
 
-    For a server, the framing of its service is the default; for an address, the framing is required, otherwise
-    TypeError is raised. ``options`` are those of :func:`fourtuple.blocking.connect`. At the end of the test the
-    connections are closed, the latest first.
+    For a server, the framing of the other end of its service is the default. Where the two directions have types of
+    their own (:func:`~fourtuple.framing.duplex`), give ``framing.mirror()``, and checkers know them. For an address,
+    the framing is required, otherwise TypeError is raised. ``options`` are those of :func:`fourtuple.blocking.connect`.
+    At the end of the test the connections are closed, the latest first.
     """
     with ExitStack() as stack:
 
@@ -79,7 +80,7 @@ def tcp_client(tcp_server: TcpServer) -> Iterator[TcpClient]:  # closed before t
             **options: Unpack[ConnectOptions],
         ) -> BlockingConnection[In, Out]:
             if isinstance(where, Server):
-                framing = where.service.framing if framing is None else framing
+                framing = where.service.framing.mirror() if framing is None else framing
                 where = where.address
             if framing is None:
                 raise TypeError(f"tcp_client({str(where)!r}): an address has no framing, give one")

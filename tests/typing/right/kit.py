@@ -3,7 +3,7 @@
 from typing import Any, assert_type
 
 from fourtuple import BlockingConnection, Connection, Deadlines, Limits, Reconnect, Service, Sockets
-from fourtuple.framing import Fixed, Length, Line, Unmapped, custom, mapped
+from fourtuple.framing import Fixed, Length, Line, Unmapped, custom, duplex, mapped
 from fourtuple.framing.base import Octets
 from fourtuple.testing import (
     MemoryPair,
@@ -73,6 +73,9 @@ def cut(buffer: bytearray, seen: int) -> tuple[bytes, int] | None:
 
 check_framing(custom(cut), [Vector(b"abcd", [b"ab", b"cd"], canonical=False)], text=False)
 check_framing(custom(cut, bytes), [Vector(b"abcd", [b"ab", b"cd"])], text=False)
+two_ways = duplex(numbers, Line())
+check_framing(two_ways, [(b"1\n", [1])])
+check_framing(two_ways.mirror(), [(b"one\n", [b"one"])])
 
 
 def test_with_fixtures(tcp_server: TcpServer, tcp_client: TcpClient) -> None:

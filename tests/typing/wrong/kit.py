@@ -1,7 +1,7 @@
 """Each line that is marked is to be reported, and no other one."""
 
 from fourtuple import Deadlines, Limits, Service, Tls
-from fourtuple.framing import Fixed, Line, mapped
+from fourtuple.framing import Fixed, Line, duplex, mapped
 from fourtuple.testing import (
     MemoryService,
     TcpClient,
@@ -41,6 +41,7 @@ async def in_a_loop() -> None:
 
 check_framing(Fixed(3), [(b"one", ["one"])])  # wrong
 check_framing(Fixed(3), [Vector(b"one", [1])])  # wrong
+check_framing(duplex(numbers, Fixed(3)), [(b"one", [b"one"])])  # wrong
 drive(numbers, ["text"])  # wrong
 drive(Fixed(3), [b"one"]).messages[0].encode()  # wrong
 
