@@ -27,6 +27,7 @@ framing = Parser[Any, Any](
     put=lambda parser, octets: parser.receive_data(octets),
     get=lambda parser: next(parser.events(), NOT_YET),  # wsproto gives its events with a generator
     name="websocket",
+    stateful=True,  # what its octets mean depends on the handshake before them
 )
 service = Service(framing, state=list[str])
 peers: set[Peer] = set()

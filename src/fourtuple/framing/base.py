@@ -6,7 +6,8 @@ The decoder of every framing keeps these promises:
   error is raised at the same message.
 - **An error never loses good messages.** :meth:`Decoder.feed` does not raise while it has messages to return: it
   returns them, and the next call raises.
-- **Bounded.** No received message is larger than ``max_message``. The announced length is checked before memory is
+- **Bounded.** No received message is larger than ``max_message`` (an event of a third-party parser with state: than
+  an eighth more). The announced length is checked before memory is
   allocated. Sent messages have a separate bound, ``max_sent``. It is ``None`` by default, because the program makes
   these messages and not a peer. ``max_outbox`` bounds the octets that wait to be sent.
 - **Linear.** No octet is searched twice, and each octet is copied a fixed number of times, however small the

@@ -59,9 +59,10 @@ def feed_parser(
     With hiredis: ``feed_parser(lambda: hiredis.Reader(notEnoughData=NotYet), pack, incomplete=NotYet)``.
 
     ``make()`` returns a new parser for each connection. ``encode(message)`` returns the octets of a sent message;
-    without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
+    without it, the default, the framing only receives. ``max_message`` bounds all octets of a message
     (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
-    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
+    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. The parser must be as new
+    after each message; if it is not, make a :class:`Parser` with ``stateful=True``. ``max_sent`` bounds the
     octets of a sent message; by default there is no bound, because your own program makes these messages. ``name``
     stands for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an
     argument that cannot work.
@@ -104,9 +105,11 @@ def event_parser(
     the parser something has it as ``connection.parser``.
 
     ``make()`` returns a new parser for each connection. ``encode(message)`` returns the octets of a sent message;
-    without it, the default, the framing only receives. ``max_message`` bounds the octets that are fed for one message
-    (default: 1 MiB), ``max_message_memory`` the memory of one message, in octets (default: 16 MiB, because a value
-    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. ``max_sent`` bounds the
+    without it, the default, the framing only receives. ``max_message`` bounds the octets of an event
+    (default: 1 MiB), ``max_message_memory`` the memory of one event, in octets (default: 16 MiB, because a value
+    takes more memory than its octets); more raise :class:`~fourtuple.errors.MessageTooLong`. Such a parser keeps state
+    between events, so that where one ends cannot be known: up to an eighth more than ``max_message`` may be accepted,
+    depending on where the event lies in the stream. ``max_sent`` bounds the
     octets of a sent message; by default there is no bound, because your own program makes these messages. ``name``
     stands for the framing in texts: errors, logs and events. Raises :class:`~fourtuple.errors.OptionError` for an
     argument that cannot work.
@@ -140,6 +143,7 @@ def event_parser(
         hint,
         max_sent=max_sent,
         outgoing=outgoing,
+        stateful=True,
     )
 
 
