@@ -1,7 +1,10 @@
-r"""A log server (RFC 6587): each message behind its length in decimal, or ended by a line feed; both at one port.
+r"""A log server (RFC 6587): each message behind its length in decimal, or ended by a line feed or NUL; all at one port.
 
     fourtuple serve --quiet examples/protocols/syslog_server.py
     logger --tcp --octet-count --server 127.0.0.1 --port 9999 --priority user.warning "it is getting late"
+
+Python's ``SysLogHandler(("127.0.0.1", 9999), socktype=socket.SOCK_STREAM)`` ends its messages with NUL. If all clients
+do, write ``trailer=b"\0"``: a record of several lines, such as a traceback, is then one message.
 
 Nothing is replied. A message without a priority is shown as it is.
 """
@@ -13,7 +16,7 @@ from fourtuple.framing import Syslog
 
 SEVERITIES = ("emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
 
-service = Service(Syslog(max_message=8192))
+service = Service(Syslog(trailer=(b"\n", b"\0"), max_message=8192))
 
 
 @service.reply

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import smtplib
+import socket
 import subprocess
 import sys
 import zlib
 from collections.abc import Callable
 from contextlib import closing
+from logging.handlers import SysLogHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +91,17 @@ def test_decimal_lengths_syslog(protocol: Protocol, require_program: Program, co
     lines = [served.line() for _ in range(3)]
     assert [line.split()[0] for line in lines] == ["error:"] * 3
     assert [re.search(r"(\w+)' from", line)[1] for line in lines] == ["one", "two", "three"]  # type: ignore[index]
+
+
+def test_syslog_of_the_standard_library(protocol: Protocol) -> None:
+    """Its handler ends each message with NUL."""
+    served = protocol("syslog_server")
+    handler = SysLogHandler(("127.0.0.1", served.port), socktype=socket.SOCK_STREAM)
+    with closing(handler):
+        for number, level in enumerate((logging.WARNING, logging.ERROR)):
+            handler.handle(logging.LogRecord("test", level, __file__, 1, "record %d", (number,), None))
+        lines = [served.line() for _ in range(2)]
+    assert [line.split(" from ")[0] for line in lines] == ["warning: 'record 0'", "error: 'record 1'"]
 
 
 # -- marked and stuffed -----------------------------------------------------------------------------------

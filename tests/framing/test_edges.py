@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import socket
 import struct
 from collections.abc import AsyncIterator
+from logging.handlers import SysLogHandler
 from typing import Any
 
 import pytest
@@ -346,6 +349,23 @@ def test_custom_tells_the_size_that_is_announced() -> None:
             assert isinstance(error, MessageTooLong)
             assert (error.size, error.allowed) == (told.size, told.allowed)
         check_framing(framing, [(octets, [], MessageTooLong)], text=False)
+
+
+@pytest.mark.parametrize("text", [r"syslog,trailer=\n|\0", r"syslog,trailer=\0"])
+def test_the_handler_of_the_standard_library_for_syslog_over_tcp(text: str) -> None:
+    """It ends its messages with NUL: in the usual form, all of them would be one unfinished message."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(30)
+        handler = SysLogHandler(listener.getsockname(), socktype=socket.SOCK_STREAM)
+        with listener.accept()[0] as connection:
+            for each in ("one", "two"):
+                handler.handle(logging.LogRecord("test", logging.INFO, __file__, 1, each, None, None))
+            handler.close()
+            connection.settimeout(30)
+            octets = b"".join(iter(lambda: connection.recv(4096), b""))
+    outcome = drive(parse_framing(text), [octets])
+    assert (outcome.messages, outcome.error) == ([b"<14>one", b"<14>two"], None)
+    assert isinstance(drive(parse_framing("syslog"), [octets]).error, IncompleteMessage)
 
 
 class NotYet:

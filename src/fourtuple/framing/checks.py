@@ -98,10 +98,23 @@ def check_choice(framing: Any, name: str, choices: Iterable[str]) -> None:
         raise OptionError(f"{framing.word}: {name} is {seen(value)}, it must be one of {', '.join(known)}{hint}")
 
 
+def normalise(framing: Any, name: str, what: str) -> None:
+    """Make a field of several octets a tuple: of one ``bytes``, a list or a tuple. Reject any other value.
+
+    A set has no order, and the encoder writes the first.
+    """
+    value = getattr(framing, name)
+    if isinstance(value, bytes):
+        value = (value,)
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"{framing.word}: {name} is {seen(value)}, expected {what} (bytes) or a tuple of them")
+    object.__setattr__(framing, name, tuple(value))
+
+
 def check_marker(framing: Any, name: str, value: Any) -> None:
     """Reject a delimiter or marker that is not bytes or is empty."""
     if not isinstance(value, bytes) or not value:
-        raise OptionError(f"{framing.word}: {name} is {value!r}, it must be at least one octet")
+        raise OptionError(f"{framing.word}: {name} is {seen(value)}, it must be at least one octet")
 
 
 def check_outside(framing: Framing, message: bytes, marker: bytes, what: str) -> None:

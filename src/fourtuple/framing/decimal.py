@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -24,6 +25,7 @@ from fourtuple.framing.checks import (
     check_marker,
     check_outside,
     check_size,
+    normalise,
     octets_of,
 )
 from fourtuple.framing.delimited import Delimited
@@ -119,10 +121,10 @@ class Syslog(Split[bytes, Octets]):
     r"""Both methods of RFC 6587, distinguished for each message by its first octet.
 
     A digit from 1 to 9 begins a count (3.4.1). Any other octet, normally ``<``, begins a message that ends with
-    ``trailer`` (3.4.2; an LF by default, because most senders use it; some are configured to send ``\0`` or CR LF).
-    ``write`` selects the method that the encoder uses; it writes the first trailer, if there are several. With
-    ``drop_empty``, octets of trailers before a message are dropped: empty messages, and the LF that some senders add to
-    a counted message.
+    ``trailer`` (3.4.2; an LF by default, because most senders use it; some send ``\0``, as Python's SysLogHandler does
+    over TCP, or CR LF). ``write`` selects the method that the encoder uses; it writes the first trailer, if there are
+    several. With ``drop_empty``, octets of trailers before a message are dropped: empty messages, and the LF that some
+    senders add to a counted message.
 
     ``max_message`` bounds a received message, in octets; more raise :class:`~fourtuple.errors.MessageTooLong`. The
     default, 1 MiB, suffices for most protocols, and a peer cannot make this side hold more. ``max_sent`` bounds a sent
@@ -143,10 +145,22 @@ class Syslog(Split[bytes, Octets]):
 
     word: ClassVar[str] = "syslog"
 
+    if TYPE_CHECKING:  # one trailer or several; the attribute is a tuple
+
+        def __init__(
+            self,
+            write: Literal["counting", "trailer"] = "counting",
+            trailer: bytes | Sequence[bytes] = (b"\n",),
+            max_message: int | None = DEFAULT_MAX_MESSAGE,
+            *,
+            max_sent: int | None = None,
+            drop_empty: bool = False,
+            resync: bool = False,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         check_choice(self, "write", ("counting", "trailer"))
-        if isinstance(self.trailer, bytes):
-            object.__setattr__(self, "trailer", (self.trailer,))
+        normalise(self, "trailer", "a trailer")
         for each in self.trailer or (b"",):
             check_marker(self, "trailer", each)
             if each[:1] in b"123456789":

@@ -10,13 +10,14 @@ r"""Messages that end with a delimiter: ``delimited:#``, ``delimited:\r\n|;``.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import EncodeError, MessageTooLong, OptionError
 from fourtuple.framing.base import Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import check_bounds, check_marker, check_outside, check_size, octets_of
+from fourtuple.framing.checks import check_bounds, check_marker, check_outside, check_size, normalise, octets_of
 from fourtuple.framing.splitting import Split
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
@@ -58,9 +59,22 @@ class Delimited(Split[bytes, Octets]):
     word: ClassVar[str] = "delimited"
     argument: ClassVar[str | None] = "delimiters"
 
+    if TYPE_CHECKING:  # one delimiter or several; the attribute is a tuple
+
+        def __init__(
+            self,
+            delimiters: bytes | Sequence[bytes],
+            keep: bool = False,
+            swallow: bool = False,
+            resync: bool = False,
+            max_message: int | None = DEFAULT_MAX_MESSAGE,
+            *,
+            max_sent: int | None = None,
+            last: bool = False,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        if isinstance(self.delimiters, bytes):
-            object.__setattr__(self, "delimiters", (self.delimiters,))
+        normalise(self, "delimiters", "a delimiter")
         if not self.delimiters:
             raise OptionError("delimited: expected at least one delimiter, got none")
         for each in self.delimiters:

@@ -9,14 +9,15 @@ r"""Stuffing in general: ``stuffed:\xf8,escape=\xf7,table=\xf7\x00|\xf8\x0f``, a
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import MalformedMessage, MessageTooLong, OptionError
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import check_bounds, check_size, octets_of
+from fourtuple.framing.checks import check_bounds, check_size, normalise, octets_of
 from fourtuple.framing.marked import marker_at
 from fourtuple.framing.stuffed import Stuffed
 from fourtuple.framing.unmapped import Unmapped
@@ -44,8 +45,21 @@ class Escaped(Stuffed):
     word: ClassVar[str] = "stuffed"
     argument: ClassVar[str | None] = "flag"
 
+    if TYPE_CHECKING:  # the attribute is a tuple
+
+        def __init__(
+            self,
+            max_message: int | None = DEFAULT_MAX_MESSAGE,
+            flag: bytes = b"\x7e",
+            escape: bytes = b"\x7d",
+            table: Sequence[bytes] = (b"\x7d\x5d", b"\x7e\x5e"),
+            *,
+            max_sent: int | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        normalise(self, "table", "an octet and its code")
         if len(self.flag) != 1 or len(self.escape) != 1 or self.flag == self.escape:
             raise OptionError(f"stuffed: flag is {self.flag!r} and escape {self.escape!r}, they must be two octets")
         if not all(isinstance(each, bytes) and len(each) == 2 for each in self.table):

@@ -11,13 +11,14 @@ r"""Messages after headers with a Content-Length: ``content-length``, used by th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import announced_size, check_bounds, check_size, octets_of, whole
+from fourtuple.framing.checks import announced_size, check_bounds, check_marker, check_size, normalise, octets_of, whole
 from fourtuple.framing.notation import excerpt
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.options import DEFAULT_MAX_MESSAGE
@@ -50,8 +51,22 @@ class ContentLength(Framing[bytes, Octets]):
 
     word: ClassVar[str] = "content-length"
 
+    if TYPE_CHECKING:  # one type or several; the attribute is a tuple
+
+        def __init__(
+            self,
+            max_message: int | None = DEFAULT_MAX_MESSAGE,
+            max_header: int = 8192,
+            content_types: bytes | Sequence[bytes] = (),
+            *,
+            max_sent: int | None = None,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         check_bounds(self)
+        normalise(self, "content_types", "a media type")
+        for each in self.content_types:
+            check_marker(self, "a media type of content_types", each)
         if not whole(self.max_header, 32):
             raise OptionError(f"content-length: max_header is {self.max_header!r} octets, it must be at least 32")
 

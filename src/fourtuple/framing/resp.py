@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.buffered import BufferedDecoder
@@ -68,7 +68,7 @@ class Resp(Split[Any, Any]):
     messages.
     """
 
-    protocol: int = 2
+    protocol: Literal[2, 3] = 2
     inline: bool = True
     max_count: int = 65536
     max_depth: int = 32

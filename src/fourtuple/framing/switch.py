@@ -9,9 +9,9 @@ r"""A framing chosen for each message by its first octets: ``switch:$=line|\x01=
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, MessageError, OptionError
 from fourtuple.framing.base import Framing
@@ -48,6 +48,15 @@ class Switch(Framing[In_co, Out_contra]):
 
     word: ClassVar[str] = "switch"
     argument: ClassVar[str | None] = "cases"
+
+    if TYPE_CHECKING:  # a mapping or pairs; the attribute is a tuple of pairs
+
+        def __init__(
+            self,
+            cases: Mapping[bytes, Framing[In_co, Out_contra]] | Sequence[tuple[bytes, Framing[In_co, Out_contra]]],
+            otherwise: Framing[In_co, Out_contra] | None = None,
+            swallow: bytes = b"",
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         check_kinds(self)
@@ -113,8 +122,8 @@ class Switch(Framing[In_co, Out_contra]):
 
 def _cases(given: object) -> list[object]:
     if isinstance(given, Mapping):
-        given = given.items()
-    if isinstance(given, str | bytes) or not isinstance(given, Iterable) or not (cases := list(given)):
+        given = tuple(given.items())
+    if isinstance(given, str | bytes | Set) or not isinstance(given, Iterable) or not (cases := list(given)):
         raise OptionError(f"switch: cases are {told(given)}; expected at least one pair of octets and framing")
     return cases
 

@@ -259,7 +259,7 @@ def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> 
     if given == "none" and "None" in kind:
         return None
     try:
-        if kind.startswith("int"):
+        if kind.startswith(("int", "Literal[2")):  # a closed choice of numbers: the protocol of RESP
             return -parse_size(given[1:]) if given.startswith("-") else parse_size(given)
         if kind.startswith("float"):
             return float(given)
@@ -276,7 +276,7 @@ def _value(text: str, field: dataclasses.Field[Any], given: str, depth: int) -> 
     except FramingTextError:
         raise
     except (OptionError, KeyError, ValueError) as error:
-        words = {"int": "a whole number", "bool": "on or off", "float": "a number"}
+        words = {"int": "a whole number", "Literal[2,": "a whole number", "bool": "on or off", "float": "a number"}
         raise FramingTextError(
             text, f"{field.name} is {given!r}, {words.get(kind.split()[0], 'text')} is expected"
         ) from error

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from fourtuple.framing import (
     JSON_MAPPING,
     TEXT_MAPPING,
     UNTIL_TRAILER,
     BufferedDecoder,
+    ContentLength,
     Custom,
     Decoder,
     Delimited,
     Duplex,
+    Escaped,
     Fixed,
     Framing,
     Headed,
@@ -25,6 +27,7 @@ from fourtuple.framing import (
     Parser,
     Resp,
     Switch,
+    Syslog,
     Unmapped,
     checked,
     custom,
@@ -91,6 +94,16 @@ Mapped(Fixed(6), struct_mapping(">HI")).encode((1, 2))
 assert_type(parse_framing("line"), Framing[Any, Any])
 assert_type(parse_framing(points), Framing[Point, Point])
 assert_type(Switch(((b"$", Line()), (b"\1", Length(2)))).decoder(), BufferedDecoder[bytes | Unmapped])
+assert_type(Switch({b"$": Line()}).decoder(), BufferedDecoder[bytes | Unmapped])
+Switch({b"$": Line(), b"\1": Length(2)}, otherwise=Fixed(3)).encode(b"$octets")
+Switch([(b"$", Line())])
+assert_type(Delimited(b"#").delimiters, tuple[bytes, ...])
+Delimited([b"#", b";"], last=True)
+assert_type(Syslog(trailer=b"\0").trailer, tuple[bytes, ...])
+Syslog("trailer", [b"\0", b"\n"], drop_empty=True)
+assert_type(ContentLength(content_types=b"a/b").content_types, tuple[bytes, ...])
+Escaped(table=[b"}]", b"~^"])
+assert_type(Resp().protocol, Literal[2, 3])
 Resp(3).encode({"key": [1, 2.5, None]})
 
 

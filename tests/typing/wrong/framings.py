@@ -2,7 +2,10 @@
 
 from fourtuple.framing import (
     TEXT_MAPPING,
+    ContentLength,
     Decoder,
+    Delimited,
+    Escaped,
     Fixed,
     Framing,
     Length,
@@ -10,6 +13,9 @@ from fourtuple.framing import (
     Mapped,
     Mapping,
     Mllp,
+    Resp,
+    Switch,
+    Syslog,
     custom,
     duplex,
     event_parser,
@@ -45,6 +51,18 @@ def cut_number(buffer: bytearray, seen: int) -> tuple[int, int] | None:
 sizes = mapped(Line(), size_of, write_size)
 
 Fixed(16).encode("text")  # wrong
+Delimited("#")  # wrong
+Delimited(["#"])  # wrong
+Delimited({b"#"})  # wrong
+Syslog(trailer="\n")  # wrong
+Syslog(write="counted")  # wrong
+ContentLength(content_types="text/plain")  # wrong
+Switch({"$": Line()})  # wrong
+Switch({b"$": "line"})  # wrong
+Switch(b"$")  # wrong
+Escaped(table=b"}]~^", flags=b"~")  # wrong
+Resp(4)  # wrong
+Resp(protocol="3")  # wrong
 Line().encode_many(["text"])  # wrong
 sizes.encode(b"octets")  # wrong
 mapped(Line(), shout, write_size)  # wrong
