@@ -17,9 +17,9 @@ from fourtuple.errors import (
 )
 from fourtuple.framing import Framing
 from fourtuple.handlers.failing import Failing, Told
+from fourtuple.handlers.handler_timeout import HandlerTimeouts
 from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
-from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.service import ReplyAndClose, Service
 from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo

@@ -25,9 +25,9 @@ from fourtuple.engine import Channel, Engine
 from fourtuple.errors import FourTupleError
 from fourtuple.framing import Framing
 from fourtuple.handlers import Runner
+from fourtuple.handlers.handler_timeout import HandlerTimeouts
 from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
-from fourtuple.handlers.timeouts import HandlerTimeouts
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.meter import Meter
