@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import socketserver
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,72 @@ def test_a_programs_own_socket_after_a_server_that_was_not_made(run_async: Any, 
 
     with adapters.install():
         run_async(main())
+
+
+class FullEcho(asyncio.Protocol):
+    """Writes more than the kernel takes, and notes what it is told."""
+
+    def __init__(self, how: str, low: int, told: list[str]) -> None:
+        self.how, self.low, self.told = how, low, told
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        transport.set_write_buffer_limits(high=100, low=self.low)
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(bytes(8 << 20))
+        if self.how == "close":
+            self.transport.close()
+        elif self.how == "abort":
+            self.transport.abort()
+
+    def eof_received(self) -> None:
+        self.told.append("eof")
+
+    def pause_writing(self) -> None:
+        self.told.append("pause")
+
+    def resume_writing(self) -> None:
+        self.told.append("resume")
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.told.append(f"lost {exc}")
+
+
+@pytest.mark.parametrize("by", ["the loop", "us"])
+@pytest.mark.parametrize("low", [0, 50])
+@pytest.mark.parametrize("how", ["eof", "close", "abort"])
+def test_a_paused_protocol_is_resumed_while_its_connection_ends(
+    by: str, how: str, low: int, run_async: Any, readiness: Any
+) -> None:
+    told: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(lambda: FullEcho(how, low, told), "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        writer.write(b"hello")
+        await until(lambda: "pause" in told)
+        if how == "eof":
+            writer.write_eof()
+            await until(lambda: "eof" in told)
+        read = b"x"
+        with suppress(ConnectionResetError):
+            while read:
+                read = await reader.read(1 << 16)
+        writer.close()
+        await until(lambda: told[-1].startswith("lost"))
+        server.close()
+        await server.wait_closed()
+
+    with adapters.install(readiness=readiness) if by == "us" else nullcontext():
+        run_async(main())
+    expected = {
+        "eof": ["pause", "eof", "resume", "lost None"],
+        "close": ["pause", "resume", "lost None"],
+        "abort": ["pause", "lost None"],
+    }
+    assert told == expected[how]
 
 
 def test_limits_and_errors(run_async: Any, readiness: Any) -> None:

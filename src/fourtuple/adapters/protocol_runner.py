@@ -209,7 +209,7 @@ class ProtocolRunner(Runner):
         self.channel.flush()
         stream = self.stream
         if stream.outbox_size and not self.channel.ended:
-            if stream.limits.low_water:
+            if stream.limits.low_water and not self.transport.resumes():
                 stream.change_limits({"low_water": 0})
             self.channel.expect_relief()
         elif stream.writing is not Half.ENDING or self.channel.ended:
@@ -250,6 +250,8 @@ class ProtocolRunner(Runner):
         """Call ``connection_lost`` in the next iteration of the loop, as asyncio does, once."""
         if self._lost is False:
             self._lost = True
+            if error is None and self._error is None and self.stream.reason is not Reason.ABORTED:
+                self.transport.resumes()  # all is sent
             self._tasks += 1
             self.host.loop.call_soon(self._tell_lost, self._error or error)
 

@@ -57,6 +57,7 @@ class ChannelTransport(transports._FlowControlMixin):
     _sendfile_compatible = constants._SendfileMode.FALLBACK
 
     if TYPE_CHECKING:  # what asyncio's base class has, and its stubs do not
+        _loop: asyncio.AbstractEventLoop
         _protocol_paused: bool
 
         def _set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
@@ -216,6 +217,16 @@ class ChannelTransport(transports._FlowControlMixin):
         self._maybe_resume_protocol()
         if self._protocol_paused:
             self._channel.expect_relief()
+
+    def resumes(self) -> bool:
+        """While it closes: return whether the protocol is paused, and resume it if the outbox is down to the low mark.
+
+        asyncio does so, too, before ``connection_lost()``. It is called soon, not in a ``close()`` of the protocol.
+        """
+        if self._protocol_paused and self.get_write_buffer_size() <= self._low_water:
+            self._loop.call_soon(self._maybe_resume_protocol)
+            return False
+        return self._protocol_paused
 
     # -- the end ------------------------------------------------------------------------------------------
 
