@@ -108,6 +108,15 @@ def test_the_bound_of_a_parser_with_state_is_at_most_an_eighth_late() -> None:
     assert {MessageTooLong, type(None)} <= kinds
 
 
+def test_a_parser_whose_state_is_not_declared_is_bounded_too() -> None:
+    framing = feed_parser(Turns, incomplete=None, max_message=80)
+    lines = [b"a\n", b"1" + b"x" * 70 + b"\n", b"2\n", b"3" + b"x" * 78 + b"\n", b"4" + b"x" * 90 + b"\n"]
+    for pieces in cuts(b"".join(lines)):
+        outcome = drive(framing, pieces)
+        assert outcome.messages == [each[:-1] for each in lines[:4]]
+        assert isinstance(outcome.error, MessageTooLong)
+
+
 def test_a_parser_gets_no_more_octets_of_a_message_than_its_bound() -> None:
     made: list[Lines] = []
 

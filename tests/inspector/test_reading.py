@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import pytest
 
+from fourtuple.errors import OptionError
 from fourtuple.inspector import reading, sockets, states
 from fourtuple.inspector.netlink import Netlink, NetlinkClosed
 from fourtuple.inspector.owners import owners_of
@@ -138,3 +139,8 @@ def test_the_route_of_an_address_is_the_kernels() -> None:
     assert (own.here, own.interface, own.gateway) == (True, "lo", None)
     assert route_to("no address") is None
     assert decode(memoryview(b"short")) is None
+
+
+def test_a_source_that_there_is_not_is_told() -> None:
+    with pytest.raises(OptionError, match="source: expected one of auto, netlink, proc, got 'ss'"):
+        sockets(source="ss")  # type: ignore[arg-type]

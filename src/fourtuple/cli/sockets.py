@@ -14,7 +14,7 @@ from fourtuple.cli.sockets_wish import Wish
 from fourtuple.errors import FilterError, OptionError
 from fourtuple.inspector.asking import chosen
 from fourtuple.inspector.filters import parse_filter
-from fourtuple.inspector.model import Snapshot
+from fourtuple.inspector.model import Snapshot, Source
 from fourtuple.inspector.ordering import field_named
 from fourtuple.inspector.reading import snapshot
 
@@ -84,7 +84,7 @@ def sockets(
     closing: tuple[object, ...],
     yes: bool,
     no_owners: bool,
-    source: str,
+    source: Source,
 ) -> None:
     """Show the sockets of this machine: listeners and connections, their queues, TCP's numbers, and who holds them.
 

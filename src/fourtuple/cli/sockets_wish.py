@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fourtuple.inspector.filters import Filter
+from fourtuple.inspector.model import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +18,7 @@ class Wish:
     limit: int | None
     unix: bool
     owners: bool
-    source: str
+    source: Source
     form: str
     wide: bool
     explain: bool

@@ -15,6 +15,7 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.terminal import is_terminal
 from fourtuple.errors import FilterError, FourTupleError
 from fourtuple.inspector.filters import parse_filter
+from fourtuple.inspector.model import Source
 
 if TYPE_CHECKING:
     from fourtuple.operations.watching import Watched
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     help="Also show what the server with this control socket says of itself: messages a second, handler time.  "
     "[FOURTUPLE_CONTROL, or the only one in $XDG_RUNTIME_DIR/fourtuple, if there is one]",
 )  # fmt: skip
-def top(filter_: tuple[str, ...], interval: float, source: str, control: str | None) -> None:
+def top(filter_: tuple[str, ...], interval: float, source: Source, control: str | None) -> None:
     """Show the sockets of this machine on a whole screen, live. FILTER chooses among them, as in fourtuple sockets.
 
     Keys: arrows, page up and down, home and end move; enter opens the page of one socket, with its history and what its

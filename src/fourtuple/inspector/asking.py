@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import Filter, parse_filter
-from fourtuple.inspector.model import Snapshot, Socket
+from fourtuple.inspector.model import Snapshot, Socket, Source
 from fourtuple.inspector.ordering import ordered
 from fourtuple.inspector.reading import snapshot, with_owners
 
@@ -18,7 +18,7 @@ def sockets(
     sort: Sequence[str] = (),
     unix: bool = False,
     owners: bool = True,
-    source: str = "auto",
+    source: Source = "auto",
 ) -> Snapshot:
     """Return the sockets of this machine (of this network namespace), as the kernel lists them now.
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from fourtuple.address import Address
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
+
+#: Where to read the kernel: netlink, /proc, or netlink where it is open.
+Source: TypeAlias = Literal["auto", "netlink", "proc"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
+from fourtuple.errors import OptionError
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined, peers_of
@@ -15,6 +17,7 @@ from fourtuple.inspector.model import (
     PassiveSocket,
     Snapshot,
     Socket,
+    Source,
     UnixSocket,
     changed,
 )
@@ -26,12 +29,14 @@ _EVERY_STATE = frozenset(states.ALL)
 _PROC_TABLES = (("tcp", "ipv4"), ("tcp6", "ipv6"))
 
 
-def snapshot(*, names: frozenset[str] = _EVERY_STATE, unix: bool = False, source: str = "auto") -> Snapshot:
+def snapshot(*, names: frozenset[str] = _EVERY_STATE, unix: bool = False, source: Source = "auto") -> Snapshot:
     """Read every socket in these states, without its owners: see :func:`with_owners`.
 
     ``source`` is ``"netlink"``, ``"proc"``, or ``"auto"``: netlink, and /proc where that is closed. Connections in an
     accept queue are known only if connections are also read.
     """
+    if source not in (choices := get_args(Source)):
+        raise OptionError(f"source: expected one of {', '.join(choices)}, got {source!r}")
     why = ""
     if source != "proc":
         try:

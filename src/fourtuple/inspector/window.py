@@ -15,7 +15,7 @@ from fourtuple.inspector import diag, states
 from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import Filter
 from fourtuple.inspector.joining import joined, peers_of
-from fourtuple.inspector.model import Owner, Snapshot, Socket
+from fourtuple.inspector.model import Owner, Snapshot, Socket, Source
 from fourtuple.inspector.netlink import Netlink
 from fourtuple.inspector.ordering import ordered
 from fourtuple.inspector.owners import Owners, owners_of
@@ -44,7 +44,7 @@ class View:
 class Window:
     """Looks at the sockets, and remembers the owners of those that it has shown."""
 
-    def __init__(self, source: str = "auto") -> None:
+    def __init__(self, source: Source = "auto") -> None:
         self._source = source
         self._owners: dict[int, tuple[Owner, ...]] = {}
 

@@ -6,7 +6,7 @@ from fourtuple import Alarm, Endpoint, Processes, Proxy, Service, Sockets
 from fourtuple.adapters import protocol, socketserver, streams
 from fourtuple.events import Closed, Reason
 from fourtuple.framing import Cobs, Gap, Hdlc, Line, checked, mapped, parse_framing
-from fourtuple.inspector import parse_filter
+from fourtuple.inspector import parse_filter, sockets
 from fourtuple.load import Load, Run
 from fourtuple.observe import JsonLines, each_of
 from fourtuple.testing import FlakyListener, Toxic, Toxics
@@ -28,6 +28,7 @@ socketserver(3)  # wrong
 Load(connections="3")  # wrong
 Run("127.0.0.1:1", 16)  # wrong
 parse_filter(3)  # wrong
+sockets(source="ss")  # wrong
 JsonLines(3)  # wrong
 each_of(3)  # wrong
 Closed(3)  # wrong
