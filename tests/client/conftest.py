@@ -102,6 +102,11 @@ class Peer:
     def start(self) -> None:
         self._listener.listen()
 
+    def shut(self) -> None:
+        """Wake the thread that accepts: no connection comes any more."""
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         self._listener.close()
         for line in self._lines:

@@ -13,8 +13,17 @@ import pytest
 
 import fourtuple.blocking
 from client.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer
-from fourtuple import Client, Fate, Gap, Pool, Pushes
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, EncodeError, WrongThread
+from fourtuple import Client, Deadlines, Fate, Gap, Pool, Pushes, Retries
+from fourtuple.errors import (
+    ConnectionEnded,
+    DeadlinePassed,
+    EncodeError,
+    HandlerFailed,
+    PermanentFailure,
+    PushConsumerDied,
+    WrongThread,
+)
+from fourtuple.events import ClientConnectFailed
 
 RunAsync = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -277,3 +286,224 @@ def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> No
 
 def test_the_fate_can_be_compared_with_text() -> None:
     assert Fate.NOT_SENT == "not_sent"
+
+
+# -- functions of the program that end badly ----------------------------------------------------------------
+
+
+class Panic(BaseException):
+    """As Rust's panics are: no Exception."""
+
+
+async def awaits_something_cancelled(_connection: Any) -> None:
+    future = asyncio.get_running_loop().create_future()
+    future.cancel()
+    await future
+
+
+async def panics(_connection: Any) -> None:
+    raise Panic("the floor is lava")
+
+
+async def cancels_its_task(_connection: Any) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    task.cancel()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("greet", [awaits_something_cancelled, panics, cancels_its_task])
+def test_whatever_greet_raises_is_a_failed_attempt(
+    run_async: RunAsync, peer: Peer, greet: Callable[[Any], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Any] = []
+
+    async def main() -> None:
+        retries = Retries(delay=SECONDS, jitter=0.0)
+        client = Client(peer.address, "line", retries=retries, greet=greet, observer=events.append)
+        with pytest.raises(DeadlinePassed, match="not connected in that time") as caught:
+            await client.request(b"one", timeout=0.2)
+        cause = caught.value.__cause__
+        assert isinstance(cause, HandlerFailed)
+        assert isinstance(cause.__cause__, Panic if greet is panics else asyncio.CancelledError)
+        assert client.health.error is cause
+        assert (client.statistics.connects, client.statistics.connects_failed) == (0, 1)
+        await client.close()
+
+    run_async(main())
+    peer.accept()
+    assert peer.nobody_came()
+    assert [type(each.error) for each in events if isinstance(each, ClientConnectFailed)] == [HandlerFailed]
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("where", ["greet", "on_push"])
+def test_an_interrupt_in_a_function_ends_the_loop(
+    peer: Peer, kind: type[BaseException], where: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def greet(_connection: Any) -> None:
+        raise kind
+
+    def on_push(_push: Any) -> None:
+        raise kind
+
+    async def main() -> None:
+        options: dict[str, Any] = {"greet": greet} if where == "greet" else {"on_push": on_push}
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, **options) as client:
+            if where == "on_push":
+                await client.wait_ready(SECONDS)
+                peer.accept().say(b"news")
+            await client.wait_ready(SECONDS)
+            await asyncio.sleep(SECONDS)
+
+    with pytest.raises(kind):
+        asyncio.run(main())
+    gc.collect()
+    assert "never retrieved" not in caplog.text
+
+
+def test_an_on_push_that_raises_cancelled_error_is_told_and_called_again(run_async: RunAsync, peer: Peer) -> None:
+    got: list[Any] = []
+
+    async def on_push(push: Any) -> None:
+        got.append(push)
+        if push == b"one":
+            raise asyncio.CancelledError
+
+    async def main() -> None:
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, on_push=on_push) as client:
+            await client.wait_ready(SECONDS)
+            line = peer.accept()
+            line.say(b"one", b"two")
+            while len(got) < 2:
+                await asyncio.sleep(0.001)
+            with pytest.raises(PushConsumerDied) as caught:
+                await client.request(b"hello")
+            assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+
+    run_async(main())
+    assert got == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("what", ["drain", "close"])
+@pytest.mark.parametrize("where", ["greet", "on_push"])
+def test_the_end_abandons_a_function_that_ignores_its_cancellation(peer: Peer, what: str, where: str) -> None:
+    told: list[str] = []
+
+    async def forever(_argument: Any) -> None:
+        while True:
+            try:
+                await asyncio.sleep(SECONDS)
+            except asyncio.CancelledError:
+                if over.is_set():
+                    raise
+
+    over = threading.Event()
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _loop, context: told.append(context["message"]))
+        options: dict[str, Any] = {"greet": forever} if where == "greet" else {"on_push": forever}
+        client = Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, **options)
+        if where == "greet":
+            with pytest.raises(DeadlinePassed, match="greet has not ended"):
+                await client.request(b"one", timeout=0.05)
+        else:
+            await client.wait_ready(SECONDS)
+            peer.accept().say(b"news")
+            await asyncio.sleep(0.05)
+        task = client._dialling if where == "greet" else client._delivering
+        assert task is not None
+        await asyncio.wait_for(client.drain(0.05) if what == "drain" else client.close(), SECONDS / 2)
+        assert not task.done()
+        assert task not in asyncio.all_tasks()  # so the loop ends without it
+        assert client.state == "closed"
+        await asyncio.wait_for(client.close(), SECONDS / 2)
+        over.set()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert len(told) == 1
+    assert "ignores its cancellation" in told[0]
+
+
+@pytest.mark.parametrize("then", ["returns", "raises"])
+def test_a_greet_that_ends_otherwise_than_by_its_cancellation(run_async: RunAsync, peer: Peer, then: str) -> None:
+    """close() cancels it; what it does instead changes nothing, and its connection ends."""
+
+    async def greet(connection: Any) -> None:
+        try:
+            await connection.receive()
+        except (asyncio.CancelledError, ConnectionEnded):
+            if then == "raises":
+                raise ValueError from None
+
+    async def main() -> None:
+        client = Client(peer.address, "line", retries=AT_ONCE, greet=greet)
+        asking = asyncio.ensure_future(client.request(b"one"))
+        line = await asyncio.to_thread(peer.accept)
+        while client.state != "greeting":
+            await asyncio.sleep(0.001)
+        task = client._dialling
+        await client.close()
+        assert isinstance(await asyncio.gather(asking, return_exceptions=True), list)
+        assert task is not None
+        assert task.cancelled() or task.exception() is None
+        with pytest.raises(ConnectionResetError):
+            line.hear()
+        assert (client.statistics.connects, client.statistics.open, client.state) == (0, 0, "closed")
+
+    run_async(main())
+
+
+def test_a_greet_that_returns_nothing_to_await_is_refused_at_once(run_async: RunAsync, peer: Peer) -> None:
+    greet: Any = lambda connection: None  # noqa: E731
+
+    async def main() -> None:
+        async with Client(peer.address, "line", greet=greet) as client:
+            with pytest.raises(PermanentFailure, match=r"greet: .*<lambda> returned None; expected an async def"):
+                await client.request(b"one", timeout=SECONDS)
+
+    run_async(main())
+
+
+# -- the end ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["close", "async with"])
+def test_close_does_not_wait_for_a_server_that_never_answers(run_async: RunAsync, peer: Peer, how: str) -> None:
+    async def main() -> None:
+        async with Client(peer.address, "line", deadlines=Deadlines(linger_timeout=SECONDS)) as client:
+            asking = asyncio.ensure_future(client.request(b"one", timeout=0.05))
+            line = await asyncio.to_thread(peer.accept)
+            assert await asyncio.to_thread(line.hear) == b"one"
+            with pytest.raises(DeadlinePassed):
+                await asking
+            if how == "close":
+                await asyncio.wait_for(client.close(), SECONDS / 2)
+        assert await asyncio.to_thread(line.hear) == b""
+
+    run_async(asyncio.wait_for(main(), SECONDS / 2))
+
+
+def test_every_method_that_is_awaited_can_be_a_task(run_async: RunAsync, peer: Peer) -> None:
+    def serve() -> None:
+        line = peer.accept()
+        while heard := line.hear():
+            line.say(heard)
+
+    async def main() -> None:
+        serving = asyncio.get_running_loop().run_in_executor(None, serve)
+        client = Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY)
+        await asyncio.create_task(client.wait_ready(SECONDS))
+        assert await asyncio.create_task(client.request(b"one")) == b"one"
+        await asyncio.create_task(client.send(b"two"))
+        await asyncio.create_task(client.drain(0.01))
+        await asyncio.create_task(client.close())
+        await serving
+
+    run_async(main())

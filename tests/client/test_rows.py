@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from client.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
 from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
 from fourtuple.errors import (
+    ConnectionBusy,
     ConnectionEnded,
     ConnectionLost,
     ConnectRefused,
@@ -956,3 +959,121 @@ def test_an_observer_that_raises_changes_nothing(
 def test_reconnect_belongs_to_connect(clients: Clients, peer: Peer) -> None:
     with pytest.raises(OptionError, match="reconnect: a client connects again by itself"):
         clients(peer, reconnect=Reconnect())
+
+
+# -- why a request fails ----------------------------------------------------------------------------------
+
+
+def hangs_up(peer: Peer) -> None:
+    """A server that takes each request and closes, until the listener is closed."""
+    while True:
+        try:
+            line = peer.accept()
+        except (OSError, ValueError):
+            return
+        with suppress(OSError):
+            line.hear()
+        line.close()
+
+
+def test_a_server_that_hangs_up_is_named(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, idempotent=True, retries=Retries(delay=0.02, after_loss=0.02))
+    serving = clients.begin(hangs_up, peer)
+    error = failure_in(lambda: client.request(b"hi", timeout=0.5))
+    assert isinstance(error, DeadlinePassed)
+    assert error.fate is Fate.PERHAPS_SENT
+    assert isinstance(error.__cause__, EndOfFile | ConnectionLost)
+    assert re.search(r"(tried \d+ times, last|attempt \d+, the one before): .*127\.0\.0\.1", str(error))
+    assert "no connection was free" not in str(error)
+    stopped = client.statistics
+    assert stopped.connects > 1
+    until(lambda: client.statistics.open == 0)
+    health = client.health
+    assert not health.ok
+    assert isinstance(health.error, EndOfFile | ConnectionLost)
+    assert health.state.startswith("waiting")
+    client.close()
+    peer.shut()
+    serving.result(SECONDS)
+
+
+def test_the_pause_after_a_loss_is_named(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, retries=Retries(delay=SECONDS, jitter=0.0))
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    line.close()
+    assert isinstance(failure_of(asking), EndOfFile)
+    assert client.state.startswith("waiting(")
+    error = failure_in(lambda: client.request(b"two", timeout=0.05))
+    assert isinstance(error, DeadlinePassed)
+    assert error.fate is Fate.NOT_SENT
+    assert isinstance(error.__cause__, EndOfFile)
+    assert re.search(r"the client waits [0-9.]+ s before it connects again, because of this: 127", str(error))
+    states = [event.state for event in clients.events if isinstance(event, ClientStateChanged)]
+    assert states[2:] == ["ready", "waiting"]
+
+
+def test_a_connection_that_served_and_ends_is_no_trouble(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, retries=Retries(delay=0.001, after_loss=0.0, jitter=0.0))
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    line.say(line.hear())
+    assert asking.result(SECONDS) == b"one"
+    line.close()
+    clients.idles(client)
+    assert client.health.ok
+
+
+def test_a_full_pool_is_named(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, pool=Pool(max_pipelined=1))
+    asking = clients.begin(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+    error = failure_in(lambda: client.request(b"two", timeout=0.05))
+    assert "no connection was free in that time" in str(error)
+    assert error.__cause__ is None
+    line.say(b"ONE")
+    assert asking.result(SECONDS) == b"ONE"
+
+
+# -- a key and a reply that was lost ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_request_with_a_key_is_tried_again_after_its_timeout(clients: Clients, peer: Peer, late: bool) -> None:
+    pool = Pool(request_timeout=0.1, whole_timeout=SECONDS)
+    client = clients(peer, key=lambda message: message[:1], idempotent=True, pool=pool)
+    asking = clients.begin(client.request, b"1 lost")
+    line = peer.accept()
+    assert line.hear() == b"1 lost"
+    assert line.hear() == b"1 lost"  # the client's own attempt does not stand in its way
+    line.say(b"1 first", *([b"1 second"] if late else []))
+    assert asking.result(SECONDS) == b"1 first"
+    assert client.statistics.retried_perhaps_sent == 1
+    if late:
+        asking = clients.begin(client.request, b"2")
+        assert line.hear() == b"2"
+        line.say(b"2 reply")
+        assert asking.result(SECONDS) == b"2 reply"
+        assert (client.statistics.late_replies, client.statistics.abandoned) == (1, 0)
+
+
+def test_another_request_with_the_key_of_an_abandoned_one_is_refused(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=lambda message: message[:1])
+    with pytest.raises(DeadlinePassed):
+        client.request(b"1 lost", timeout=0.05)
+    with pytest.raises(ConnectionBusy, match="is owed a late reply already"):
+        client.request(b"1 another", timeout=SECONDS)
+    peer.accept()
+
+
+def test_a_key_that_cannot_be_hashed(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, key=lambda message: [message])
+    with pytest.raises(
+        OptionError, match=r"the key function returned \[b'one'\] for a request, which cannot be"
+    ) as caught:
+        client.request(b"one", timeout=SECONDS)
+    assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+    assert client.statistics.open == 1
+    peer.accept()

@@ -10,6 +10,7 @@ from fourtuple import Fate, Gap, Pushes, Retries
 from fourtuple.errors import (
     ConnectRefused,
     DeadlinePassed,
+    EndOfFile,
     FourTupleError,
     OptionError,
     PeerReset,
@@ -22,6 +23,8 @@ from fourtuple.pool.calls import told
 from fourtuple.pool.deadlines import Deadlines
 from fourtuple.pool.dialling import Dial, Dialler
 from fourtuple.pool.pushes import NOTHING
+
+LOST = EndOfFile("the server has gone")
 
 
 def test_the_budget_is_a_share_and_a_rate() -> None:
@@ -56,14 +59,14 @@ def test_a_connection_that_lasts_resets_the_delays() -> None:
     dials.begin(10.0)
     dials.connected()
     assert dials.done(10.0) == 6
-    dials.lost(10.0, 15.0, 5.0)  # not long enough
+    dials.lost(10.0, 15.0, 5.0, LOST)  # not long enough
     assert dials.not_before == 15.5
     dials.begin(16.0)
     assert dials.failed(ConnectRefused("server"), 16.0) == pytest.approx(0.1 * 1.6**6)
     dials.begin(20.0)
     dials.connected()
     dials.done(20.0)
-    dials.lost(20.0, 30.0, 10.0)
+    dials.lost(20.0, 30.0, 10.0, LOST)
     assert dials.not_before == 30.5
     dials.begin(31.0)
     assert dials.failed(ConnectRefused("server"), 31.0) == pytest.approx(0.1)
@@ -77,7 +80,7 @@ def test_a_loss_that_is_found_late_is_judged_by_how_long_the_connection_was_held
         dials.begin(now)
         dials.connected()
         dials.done(now)
-        dials.lost(now, now + 0.1, 3600.0)
+        dials.lost(now, now + 0.1, 3600.0, LOST)
         assert dials.not_before == now + 0.6
     dials.begin(1e6)
     assert dials.failed(ConnectRefused("server"), 1e6) == pytest.approx(0.1)

@@ -14,7 +14,7 @@ from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
 from fourtuple.client.link import AsyncLink
-from fourtuple.client.on_loop import OnLoop
+from fourtuple.client.on_loop import OnLoop, end_of
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.client.pushes import PushStream
 from fourtuple.connection import Connection
@@ -181,6 +181,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
             link = self.pool.member_for_send(now).link
             assert isinstance(link, AsyncLink)
             start = link.position
+            link.one_way = True
             try:
                 sent = link.connection.send(message)
             except FourTupleError as error:
@@ -238,10 +239,14 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         """Close all connections; await the result to wait for their end. Idempotent.
 
         It takes effect at once: requests that wait raise :class:`~fourtuple.errors.ConnectionEnded` with their fate.
+        Where messages without a reply were sent, it lingers until the server's FIN, as :meth:`Connection.close`. A
+        ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
         """
         if not self._forked:
             self._check_loop()
             self.pool.close(self.clock())
+            for reader in list(self._readers.values()):
+                reader.finish()
             # ``greet`` and ``on_push`` may close their own client: a task that cancels itself would not finish close().
             mine = asyncio.current_task() if asyncio._get_running_loop() is not None else None
             for task in (self._dialling, self._delivering):
@@ -251,9 +256,13 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         return Later(self._wait_closed)
 
     async def _wait_closed(self) -> None:
-        tasks = [task for task in (self._dialling, self._delivering) if task is not None]
         mine = asyncio.current_task()
-        await asyncio.gather(*(task for task in tasks if task is not mine), return_exceptions=True)
+        tasks = {task for task in (self._dialling, self._delivering) if task is not None and task is not mine}
+        await end_of(tasks, self._plan.address)
+        if self._dialling in tasks:
+            self._dialling = None
+        if self._delivering in tasks:
+            self._delivering = None
         for connection in list(self._readers):
             await connection.wait_closed()
 

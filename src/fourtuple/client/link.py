@@ -13,7 +13,7 @@ from fourtuple.errors import DeadlinePassed, EndOfFile
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
 from fourtuple.pool.link import StreamLink
-from fourtuple.stream import Half, Stream
+from fourtuple.stream import Half, Reason, Stream
 
 
 class Owner(Protocol):
@@ -32,7 +32,7 @@ class Owner(Protocol):
 class AsyncLink(StreamLink):
     """A connection on the engine; see :class:`fourtuple.pool.Link`."""
 
-    __slots__ = ("_channel", "_takes_pushes", "connection", "name", "stream")
+    __slots__ = ("_channel", "_takes_pushes", "connection", "name", "one_way", "stream")
 
     def __init__(self, connection: Connection, channel: Channel, *, takes_pushes: bool) -> None:
         self.connection: Connection = connection
@@ -40,6 +40,8 @@ class AsyncLink(StreamLink):
         self._channel = channel
         self._takes_pushes = takes_pushes
         self.name: str = str(connection.name)
+        #: Whether messages without a reply were sent: the end waits until the server has them.
+        self.one_way: bool = False
 
     def send(self, message: Any) -> None:
         self.stream.send(message)
@@ -105,6 +107,15 @@ class Reader(Waker):
         if self.stopped and self.member is not None and self._owner.pool.may_read(self.member):
             self.drain()
             self._channel.consumed()
+
+    def finish(self) -> None:
+        """End the connection of a client that is closed: at once, unless it lingers for messages without a reply."""
+        if self.member is None:
+            self._connection.abort()  # the client greets: its task is cancelled, and may ignore that
+        elif not self.link.one_way:
+            # No reply is owed that anyone waits for. What the kernel takes now still leaves, and FIN behind it.
+            self._channel.flush()
+            self._channel.abort(Reason.CLOSED, reset=False)
 
     @property
     def has_unread(self) -> bool:

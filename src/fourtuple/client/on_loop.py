@@ -21,12 +21,26 @@ from fourtuple.client.link import Reader
 from fourtuple.client.opening import connected
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, WrongThread
+from fourtuple.errors import (
+    ConnectionEnded,
+    DeadlinePassed,
+    Fate,
+    FourTupleError,
+    HandlerFailed,
+    PermanentFailure,
+    WrongThread,
+)
 from fourtuple.forking import holds, why
 from fourtuple.pool import ConnectionPool
 from fourtuple.pool.calls import told
 from fourtuple.pool.plan import Plan
 from fourtuple.pool.pushes import NOTHING
+from fourtuple.printable import error_text, repr_of
+from fourtuple.service.registration import function_name
+from fourtuple.serving.abandon import disown
+
+#: Seconds that close() waits for ``greet`` and ``on_push``, and again after it has cancelled them once more.
+_END_SECONDS = 0.5
 
 
 class OnLoop:
@@ -121,23 +135,46 @@ class OnLoop:
                 connection = await connected(plan.address, plan.framing, plan.chosen, self._reader)
                 self.pool.dial_greets(self.clock())
                 if self._greet is not None:
-                    await self._greet(connection)
-        except Exception as error:
-            if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError):
-                # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
-                error = DeadlinePassed("connect", seconds or 0.0, str(self._plan.address), "greet was not done in time")
+                    await _awaitable(self._greet, self._greet(connection), connection)
+        except BaseException as error:
             self._drop(connection)
-            # The pool keeps the error: the frames of a traceback would keep the connection.
-            self.pool.dial_failed(error.with_traceback(None), self.clock())
-        except BaseException:
-            self._drop(connection)
-            self.pool.dialler.cancelled()
-            raise
+            self._dial_failed(error, connection)
+            if _asked_to_end(error):
+                raise
         else:
-            self._join(self._readers[connection])
+            if self.pool.closed:  # ``greet`` went on although close() had cancelled it
+                self._drop(connection)
+            else:
+                self._join(self._readers[connection])
         finally:
             self._dialling = None
             self._advance()
+
+    def _dial_failed(self, error: BaseException, connection: Connection | None) -> None:
+        """Tell the pool why an attempt failed, whatever ``greet`` raised; and the loop, if it is to end the program."""
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            self._interrupt(error)
+        if self.pool.closed:
+            return
+        if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError):
+            # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
+            seconds = self._plan.chosen.timeout or 0.0
+            error = DeadlinePassed("connect", seconds, str(self._plan.address), "greet was not done in time")
+        if not isinstance(error, Exception):
+            # A request that raised CancelledError would look cancelled itself.
+            greets = connection is not None and self._greet is not None
+            what = "greet" if greets else "the attempt to connect"
+            failed = HandlerFailed(f"{self._plan.address}: {what} raised {error_text(error).rstrip(': ')}")
+            if not isinstance(error, KeyboardInterrupt | SystemExit):
+                failed.__cause__ = error.with_traceback(None)
+            error = failed
+        # The pool keeps the error: the frames of a traceback would keep the connection.
+        self.pool.dial_failed(error.with_traceback(None), self.clock())
+
+    def _interrupt(self, error: BaseException) -> None:
+        """Raise Ctrl-C or sys.exit() out of the loop, as it would be raised out of a task."""
+        assert self._loop is not None
+        self._loop.call_soon(_raise, error)
 
     def _reader(self, connection: Connection, channel: Channel) -> Reader:
         reader = self._readers[connection] = Reader(self, connection, channel)
@@ -194,11 +231,51 @@ class OnLoop:
                     result = self._on_push(push)
                     if isinstance(result, Awaitable):
                         await result
-                except Exception as error:
+                except BaseException as error:
+                    if _asked_to_end(error):
+                        raise
                     self.pool.push_failed(error)
+                    if isinstance(error, KeyboardInterrupt | SystemExit):
+                        self._interrupt(error)
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
+
+
+def _asked_to_end(error: BaseException) -> bool:
+    """Whether close(), or the end of the loop, has cancelled this task.
+
+    Without that, a CancelledError is an error of the function that it called, which awaited something cancelled.
+    """
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+async def end_of(tasks: set[asyncio.Task[None]], whom: object) -> None:
+    """Wait for tasks that were cancelled. One that goes on is cancelled again, then reported and abandoned."""
+    for _ in range(2):
+        if tasks:
+            _, tasks = await asyncio.wait(tasks, timeout=_END_SECONDS)
+        for task in tasks:
+            task.cancel()
+    for task in tasks:
+        disown(task)
+        text = f"fourtuple: client of {whom}: a function ignores its cancellation by close(), and is abandoned"
+        task.get_loop().call_exception_handler({"message": text, "task": task})
+
+
+def _awaitable(function: Callable[..., Any], result: Any, connection: Connection) -> Awaitable[object]:
+    """Return what ``greet`` returned. Raises PermanentFailure for what cannot be awaited: it would be so each time."""
+    if not isinstance(result, Awaitable):
+        raise PermanentFailure(
+            f"{connection.name}: greet: {function_name(function)} returned {repr_of(result)}; expected an async def, "
+            "or a function that returns what can be awaited"
+        )
+    return result
+
+
+def _raise(error: BaseException) -> None:
+    raise error

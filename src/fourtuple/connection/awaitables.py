@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable, Generator
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from fourtuple import fast_path
 
 T = TypeVar("T")
 
 
-class Done:
+class Done(Coroutine[Any, Any, None]):
     """An awaitable that does not wait: send() returns it while the peer keeps up."""
 
     __slots__ = ()
@@ -25,6 +25,17 @@ class Done:
         # An empty iterator, made without a call of a Python function: it is awaited at every message.
         __await__ = ().__iter__
 
+    # A coroutine for create_task(): one that has ended before its first step.
+
+    def send(self, _value: None) -> NoReturn:
+        raise StopIteration
+
+    def throw(self, kind: Any, error: Any = None, trace: Any = None) -> NoReturn:
+        raise _thrown(kind, error, trace)
+
+    def close(self) -> None:
+        """Do nothing: nothing was begun."""
+
 
 if not TYPE_CHECKING and fast_path.turn is not None:
     Done = fast_path.turn.Done
@@ -32,7 +43,40 @@ if not TYPE_CHECKING and fast_path.turn is not None:
 DONE = Done()
 
 
-class Later(Generic[T]):
+def _thrown(kind: Any, error: Any, trace: Any) -> BaseException:
+    """Return the exception for the arguments of ``throw()``, of which only the first is needed."""
+    raised: BaseException = kind if isinstance(kind, BaseException) else error if error is not None else kind()
+    return raised if trace is None else raised.with_traceback(trace)
+
+
+class Stepped(Coroutine[Any, Any, T]):
+    """An awaitable that create_task() takes too, which wants a coroutine: its steps are those of ``__await__``."""
+
+    __slots__ = ("_steps",)
+
+    _steps: Generator[Any, None, T]
+
+    def send(self, value: None) -> Any:
+        return self._begun().send(value)
+
+    def throw(self, kind: Any, error: Any = None, trace: Any = None) -> Any:
+        return self._begun().throw(_thrown(kind, error, trace))
+
+    def close(self) -> None:
+        """End the steps, if there were any."""
+        if hasattr(self, "_steps"):
+            self._steps.close()
+
+    def _begun(self) -> Generator[Any, None, T]:
+        if not hasattr(self, "_steps"):
+            self._steps = self._make_steps()
+        return self._steps
+
+    def _make_steps(self) -> Generator[Any, None, T]:
+        return (yield from self.__await__())
+
+
+class Later(Stepped[T]):
     """Awaiting it calls ``wait`` and awaits the result. Without an await nothing is called."""
 
     __slots__ = ("_wait",)
@@ -44,7 +88,7 @@ class Later(Generic[T]):
         return self._wait().__await__()
 
 
-class Failed:
+class Failed(Stepped[NoReturn]):
     """What a failed call returns to a task that catches error after error, and has used its share of the loop.
 
     Awaiting it awaits ``others_first()``, which lets other tasks run, and then raises the error.

@@ -132,7 +132,7 @@ class DeadlinePassed(FourTupleError, TimeoutError):
 
 
 class HandlerFailed(FourTupleError):
-    """A handler raised an exception, which is the ``__cause__``."""
+    """A handler, or the ``greet`` of a client, raised an exception, which is the ``__cause__``."""
 
 
 class HandlerMistake(FourTupleError, TypeError):

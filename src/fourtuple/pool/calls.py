@@ -48,6 +48,7 @@ class Call:
         "deadline",
         "done",
         "error",
+        "failure",
         "gone",
         "idempotent",
         "kept_losses",
@@ -89,6 +90,8 @@ class Call:
         self.kept_losses: int = 0
         #: Whether an earlier attempt, which was repeated, was perhaps sent.
         self.perhaps_sent: bool = False
+        #: Why the last attempt failed.
+        self.failure: Exception | None = None
         self.done: bool = False
         self.reply: Any = None
         self.error: Exception | None = None
@@ -130,10 +133,13 @@ class Call:
 class Attempt:
     """A call that was handed to one connection: its place there. A place without a call is abandoned."""
 
-    __slots__ = ("call", "fresh", "key", "member", "over", "sent_at", "start")
+    __slots__ = ("behind", "call", "fresh", "key", "made_for", "member", "over", "sent_at", "start")
 
     def __init__(self, call: Call, member: Any, key: Any, start: int, sent_at: float, *, fresh: bool) -> None:
         self.call: Call | None = call
+        #: The call for which it was made, which stays when it is abandoned; and the earlier one of that call and key.
+        self.made_for: Call = call
+        self.behind: Attempt | None = None
         #: The :class:`~fourtuple.pool.Member` of the connection, which knows attempts and so is not known here.
         self.member: Any = member
         #: Whether its reply has come, or never will.

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
 from fourtuple.options import check_callable
-from fourtuple.pool.calls import Attempt
-from fourtuple.printable import shortened, text_of
+from fourtuple.pool.calls import Attempt, Call
+from fourtuple.printable import repr_of, shortened, text_of
 
 #: Returns the key of a message, or None for a message that is not a reply.
 KeyOf = Callable[[Any], Hashable]
@@ -72,7 +72,7 @@ class Correlation:
 class Outstanding(Protocol):
     """The attempts that wait for a reply on one connection."""
 
-    def key_for(self, message: Any) -> Any:
+    def key_for(self, call: Call) -> Any:
         """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken."""
 
     def add(self, attempt: Attempt) -> None:
@@ -102,7 +102,7 @@ class ByOrder:
     def __init__(self, whom: str) -> None:
         self._attempts: deque[Attempt] = deque()
 
-    def key_for(self, message: Any) -> Any:
+    def key_for(self, call: Call) -> Any:
         return None
 
     def add(self, attempt: Attempt) -> None:
@@ -130,49 +130,77 @@ class ByKey:
     """Replies come in any order; each carries the key of its request.
 
     An abandoned attempt stays as a tombstone: its late reply is known by it. The pool bounds their number
-    (``max_abandoned``).
+    (``max_abandoned``). If its call is tried again on the same connection, the new attempt stands in front of it: the
+    first reply answers the call, the other one is late. Both answer the same message.
     """
 
-    __slots__ = ("_attempts", "_correlation", "_whom")
+    __slots__ = ("_attempts", "_behind", "_correlation", "_whom")
 
     def __init__(self, whom: str, correlation: Correlation) -> None:
         self._attempts: dict[Hashable, Attempt] = {}
+        #: The number of attempts that stand behind others.
+        self._behind = 0
         self._correlation = correlation
         self._whom = whom
 
-    def key_for(self, message: Any) -> Any:
+    def key_for(self, call: Call) -> Any:
         assert self._correlation.of_request is not None
-        key = self._correlation.of_request(message)
+        key = self._correlation.of_request(call.message)
         if key is None:
             raise OptionError(f"{self._whom}: the key function returned None for a request, its reply cannot be told")
-        if key in self._attempts:
-            state = "outstanding" if self._attempts[key].call is not None else "owed a late reply"
+        try:
+            holder = self._attempts.get(key)
+        except TypeError as error:
+            raise OptionError(
+                f"{self._whom}: the key function returned {shortened(repr_of(key))} for a request, which cannot be "
+                f"looked up: {shortened(text_of(error))}; return a number, a text, octets, or a tuple of these"
+            ) from error
+        if holder is not None and holder.made_for is not call:
+            state = "outstanding" if holder.call is not None else "owed a late reply"
             raise ConnectionBusy(f"{self._whom}: a request with the key {shortened(repr(key))} is {state} already")
         return key
 
     def add(self, attempt: Attempt) -> None:
+        attempt.behind = self._attempts.get(attempt.key)
+        self._behind += attempt.behind is not None
         self._attempts[attempt.key] = attempt
 
     def withdraw(self, attempt: Attempt) -> None:
         del self._attempts[attempt.key]
+        self._step_up(attempt)
+
+    def _step_up(self, attempt: Attempt) -> None:
+        """Let the attempt behind one that is over have the key again."""
+        if attempt.behind is not None:
+            self._attempts[attempt.key], attempt.behind = attempt.behind, None
+            self._behind -= 1
 
     def take(self, message: Any) -> Attempt | None:
         assert self._correlation.of_reply is not None
         try:
             key = self._correlation.of_reply(message)
-            return None if key is None else self._attempts.pop(key, None)
+            attempt = None if key is None else self._attempts.pop(key, None)
         except Exception as error:  # the function raised, or the key cannot be hashed
             raise _unreadable("key", error, self._whom) from error
+        if attempt is not None:
+            self._step_up(attempt)
+        return attempt
 
     def unmapped(self) -> Attempt | None:
         return None
 
     def __iter__(self) -> Iterator[Attempt]:
         # A copy: the end of an attempt, which a loop over these may bring, changes the dict.
-        return iter(list(self._attempts.values()))
+        attempts: list[Attempt] = []
+        for first in self._attempts.values():
+            each: Attempt | None = first
+            while each is not None:
+                attempts.append(each)
+                each = each.behind
+        return iter(attempts)
 
     def __len__(self) -> int:
-        return len(self._attempts)
+        return len(self._attempts) + self._behind
 
 
 def _unreadable(what: str, error: Exception, whom: str) -> UnexpectedMessage:

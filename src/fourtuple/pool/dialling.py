@@ -37,6 +37,8 @@ class Dialler:
         self.not_before: float = -math.inf
         #: Why the last attempt failed; None after one that succeeded.
         self.error: Exception | None = None
+        #: Why the last connection that was ready was lost; None before there was one.
+        self.loss: Exception | None = None
         #: The attempts since the last success, and the moment at which the latest began.
         self.attempts: int = 0
         self.started: float = 0.0
@@ -103,11 +105,12 @@ class Dialler:
         if self.busy:
             self.state = Dial.IDLE
 
-    def lost(self, greeted_at: float, lost_at: float, held: float) -> None:
+    def lost(self, greeted_at: float, lost_at: float, held: float, error: Exception) -> None:
         """Note that a connection that worked was lost, after it was held for this many seconds.
 
         It may have been lost before this side noticed, so ``lost_at`` is the last moment at which it was known to work.
         """
+        self.loss = error
         if self._greeted_at == greeted_at:
             self._greeted_at = None
         if held >= self._reset_after:
@@ -120,4 +123,4 @@ class Dialler:
     def forgive(self) -> None:
         """Try again after a PermanentFailure."""
         if self.state is Dial.REFUSED:
-            self.state, self.error, self.not_before = Dial.IDLE, None, -math.inf
+            self.state, self.error, self.loss, self.not_before = Dial.IDLE, None, None, -math.inf

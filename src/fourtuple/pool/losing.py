@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fourtuple.errors import ConnectionEnded, Fate
+from fourtuple.errors import ConnectionEnded, EndOfFile, Fate
 from fourtuple.events import ClientDisconnected
 from fourtuple.pool.calls import Kind
 from fourtuple.pool.member import Member
@@ -31,7 +31,15 @@ class Losing(Retrying):
             # A check finds a connection that may have been dead for long: the pause is counted from its last sign of
             # life.
             lost_at = member.last_active if why == "check" else now
-            self.dialler.lost(member.greeted_at, lost_at, held=now - member.greeted_at)
+            why_lost = error or EndOfFile(
+                f"{member.link.name}: the peer sent end of file while the connection was idle"
+            )
+            self.dialler.lost(member.greeted_at, lost_at, now - member.greeted_at, why_lost)
+            # A server may end a connection that is idle and has served. One that was never used, or owed a reply, it
+            # did not serve.
+            self._unserved = member.live > 0 or not member.served
+        elif why != "abandoned":
+            self._unserved = False
         reason = error or ConnectionEnded(f"{member.link.name}: closed by this side ({why})")
         for attempt in reversed(attempts):  # those that go back to the front of the queue keep their order
             attempt.over = True

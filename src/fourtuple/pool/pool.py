@@ -10,6 +10,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     EndOfFile,
     Fate,
+    FourTupleError,
     NotConnected,
     TooManyWaiting,
 )
@@ -25,6 +26,7 @@ from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
 from fourtuple.pool.pushes import Gap
 from fourtuple.pool.receiving import Receiving
+from fourtuple.printable import error_text, shortened, text_of
 
 
 class ConnectionPool(Receiving):
@@ -99,7 +101,7 @@ class ConnectionPool(Receiving):
             self._wants_more = True  # so that a later one finds a connection
             text = f"client of {self.address}: not connected ({self.state_text(now)}), and send() does not wait"
             error = error or NotConnected(f"{text}; call wait_ready() first")
-            raise told(error, Fate.NOT_SENT, self.dialler.error)
+            raise told(error, Fate.NOT_SENT, self._why_waiting())
         member.served += 1
         self.members.used(member, now)
         return member
@@ -154,9 +156,30 @@ class ConnectionPool(Receiving):
             self._late(call, call.attempt, what, seconds, now)
             return
         self._waiting.pop(call, None)
-        last = self.dialler.error
-        why = "no connection was free in that time" if last is None else f"not connected in that time: {last}"
-        call.fail(DeadlinePassed(what, seconds, self.address, why), Fate.NOT_SENT, last)
+        last = call.failure or self._why_waiting()
+        call.fail(DeadlinePassed(what, seconds, self.address, self._waited_for(call, last, now)), Fate.NOT_SENT, last)
+
+    def _why_waiting(self) -> Exception | None:
+        """Return why the client has no connection; None if it has one, or has not tried."""
+        return None if self.members.ready else self.dialler.error or self.dialler.loss
+
+    def _waited_for(self, call: Call, last: Exception | None, now: float) -> str:
+        """Say what a call has waited for until its deadline."""
+        pause = self._pause(now)
+        following = f"; the next attempt to connect is in {pause:.1f} s" if pause and not len(self.members) else ""
+        if call.failure is not None:
+            return f"tried {call.tries} time{'s' * (call.tries > 1)}, last: {_said(call.failure)}{following}"
+        if len(self.members):
+            return "no connection was free in that time"
+        if self.dialler.busy:
+            begun = "greet" if self.dialler.state is Dial.GREETING else "an attempt to connect"
+            before = f"; the last one: {_said(last)}" if last is not None else ""
+            return f"not connected in that time: {begun} has not ended{before}"
+        if self.dialler.error is not None:
+            return f"not connected in that time: {_said(self.dialler.error)}{following}"
+        if last is not None:
+            return f"the client waits {pause:.1f} s before it connects again, because of this: {_said(last)}"
+        return "not connected in that time"
 
     def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
         seconds = self._options.request_timeout or 0.0
@@ -171,7 +194,10 @@ class ConnectionPool(Receiving):
         # Octets that are still in the outbox will leave, so the request may be carried out later, in any case.
         unsent = attempt.fate(link.taken) is Fate.NOT_SENT
         detail = "its octets wait in the outbox, and may still leave" if unsent else "its late reply will be dropped"
+        if call.failure is not None:
+            detail += f"; attempt {call.tries}, the one before: {_said(call.failure)}"
         error = DeadlinePassed(which, seconds, link.name, detail)
+        error.__cause__ = call.failure
         self._abandon(call, now)
         self._failed(call, error, Fate.PERHAPS_SENT, now)
 
@@ -244,7 +270,7 @@ class ConnectionPool(Receiving):
         fresh = not member.served
         call.tries += 1
         try:
-            key = member.outstanding.key_for(call.message)
+            key = member.outstanding.key_for(call)
         except Exception as error:  # it cannot be sent on any connection
             call.fail(error, Fate.NOT_SENT)
             return
@@ -361,3 +387,8 @@ class ConnectionPool(Receiving):
         for member in self.members:
             self._lose(member, "closed", error, now)
         self.tell_state(now)
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says, with its class if that is the program's own: their texts often need it."""
+    return shortened(text_of(error) if isinstance(error, FourTupleError) else error_text(error).rstrip(": "))

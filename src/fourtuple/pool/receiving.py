@@ -51,6 +51,7 @@ class Receiving(Losing):
     def _answered(self, member: Member, attempt: Attempt, now: float) -> Call:
         """Note that a reply came; return the call that it is for, or one that no one waits for."""
         attempt.over = True
+        self._unserved = False
         call, attempt.call = attempt.call, None
         if call is None:
             self._report.count("late_replies")

@@ -14,6 +14,7 @@ class Retrying(PoolState):
     def _failed(self, call: Call, error: Exception, fate: Fate, now: float, *, kept: bool = False) -> None:
         """Decide about a call whose attempt has failed: it is tried again, or raises."""
         call.attempt = None
+        call.failure = error
         call.perhaps_sent = call.perhaps_sent or fate is Fate.PERHAPS_SENT
         call.kept_losses += kept and fate is Fate.NOT_SENT
         if self._tries_again(call, fate, now):

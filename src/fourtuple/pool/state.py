@@ -73,6 +73,8 @@ class PoolState:
         self._wants_more = False
         #: Whether a connection is kept although no call waits for it: for pushes.
         self.stays = False
+        #: Whether the server ended the last connection without having served it, and has not replied since.
+        self._unserved = False
         self._dial_generation = 0
         self._lost: tuple[float, float] | None = None  # when the last connection for pushes ended, on both clocks
         self._advancing = False
@@ -105,7 +107,7 @@ class PoolState:
             return "failed"
         if (moment := self.dial_at()) is not None:
             return "waiting" if moment > now else "connecting"
-        return "waiting" if self.dialler.failing(now) else "new"
+        return "waiting" if now < self.dialler.not_before or self._down() is not None else "new"
 
     def state_text(self, now: float) -> str:
         """Return the state, with the seconds to the next attempt: ``waiting(2.4 s)``."""
@@ -126,11 +128,18 @@ class PoolState:
             return self.dialler.error
         return self.inbox.trouble() if self.inbox is not None else None
 
+    def _down(self) -> Exception | None:
+        """Return why no connection is ready: the last failure to connect, or the last loss; None if all is well."""
+        dialler = self.dialler
+        if self.members.ready:
+            return None
+        return dialler.error or (dialler.loss if self._unserved else None)
+
     def health(self, now: float) -> Health:
         """Return whether requests can be served, and why not."""
         error = self._trouble(now)
-        if error is None and not self.members.ready:
-            error = self.dialler.error
+        if error is None:
+            error = self._down()
         state = self.state(now)
         return Health(error is None and state not in ("draining", "closed"), self.state_text(now), error)
 

@@ -15,11 +15,42 @@ static PyObject *done_next(PyObject *Py_UNUSED(self))
     return NULL; /* without an exception: there is nothing to wait for */
 }
 
+/* create_task() wants a coroutine: this one has ended before its first step. */
+static PyObject *done_send(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(value))
+{
+    PyErr_SetNone(PyExc_StopIteration);
+    return NULL;
+}
+
+static PyObject *done_throw(PyObject *Py_UNUSED(self), PyObject *const *arguments, Py_ssize_t count)
+{
+    PyObject *kind = count ? arguments[0] : NULL;
+    if (kind && PyExceptionInstance_Check(kind))
+        PyErr_SetObject((PyObject *)Py_TYPE(kind), kind);
+    else if (kind && PyExceptionClass_Check(kind))
+        PyErr_SetObject(kind, count > 1 ? arguments[1] : NULL);
+    else
+        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
+    return NULL;
+}
+
+static PyObject *done_close(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(nothing))
+{
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef done_methods[] = {
+    {"send", done_send, METH_O, "End at once."},
+    {"throw", (PyCFunction)(void (*)(void))done_throw, METH_FASTCALL, "Raise the exception."},
+    {"close", done_close, METH_NOARGS, "Do nothing: nothing was begun."},
+    {NULL, NULL, 0, NULL},
+};
+
 FT_DEALLOC(Done, 0)
 FT_OBJECT(Done, 0, 0,
           {Py_tp_doc, "Done()\n--\n\nAn awaitable with nothing to wait for: what send() returns while the peer keeps up."},
           {Py_tp_new, PyType_GenericNew}, {Py_am_await, PyObject_SelfIter}, {Py_tp_iter, PyObject_SelfIter},
-          {Py_tp_iternext, done_next})
+          {Py_tp_iternext, done_next}, {Py_tp_methods, done_methods})
 
 /* Encode a message into the outbox, on the fast path: 1; 0 if Connection.send() has to do it, -1 with an exception. */
 static int take_to_send(PyObject *connection, PyObject *message)
