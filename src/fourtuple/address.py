@@ -169,9 +169,22 @@ def _check_path(text: str, path: str) -> None:
         size = len(path.encode("utf-8", "surrogateescape"))
     except UnicodeEncodeError:
         raise AddressError(text, "it cannot be encoded in UTF-8") from None
-    if size > 107:
-        # sun_path has 108 octets with its terminator: unix(7).
-        raise AddressError(text, f"the path has {size} octets, no more than 107 are allowed")
+    if size > _LONGEST_PATH:
+        raise AddressError(text, _too_long(size))
+
+
+#: sun_path has 108 octets with its terminator: unix(7).
+_LONGEST_PATH = 107
+
+
+def _too_long(size: int) -> str:
+    return f"the path has {size} octets, longer than {_LONGEST_PATH} octets is not possible"
+
+
+def why_no_path(path: str) -> str:
+    """Return why a Unix socket cannot have this path; empty if it can. :meth:`Address.parse` raises the same."""
+    size = len(path.encode("utf-8", "surrogateescape"))
+    return _too_long(size) if size > _LONGEST_PATH else ""
 
 
 def _check_v6(text: str, host: str) -> None:

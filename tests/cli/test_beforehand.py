@@ -39,7 +39,8 @@ def test_a_supervisor_matches_the_key_of_each_endpoint(run: Run, tmp_path: Path)
     )
     one_process, workers = run("serve"), run("serve", "--workers", "2")
     assert (workers.code, workers.text) == (2, "")
-    assert f"fourtuple: mail/1: --tls-key: the key in {other.key} does not belong to" in workers.err
+    assert workers.err.startswith("fourtuple: mail/1: fourtuple.toml: ")
+    assert f"key: the key in {other.key} does not belong to" in workers.err
     assert "worker" not in workers.err
     assert one_process == workers
 

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -386,6 +387,31 @@ def test_the_progress_fits_into_80_columns() -> None:
     progress = Progress(Load(connections=4, duration=600.0), shown=False)
     progress._rows.append(Interval(0, 598.0, Phase.MEASURED, 10_000, tally))
     assert "\N{HORIZONTAL ELLIPSIS}" not in shown(progress.table(), width=80)
+
+
+def test_the_progress_on_a_narrow_terminal_leaves_columns_out() -> None:
+    tally = Tally(seconds=1.0, requests=10**6, replies=10**6, connects=10**5, failures=Counter(reset=3))
+    tally.latency = Histogram.of([107_000] * 5000 + [13_400_000_000])
+    progress = Progress(Load(duration=600.0), shown=False, console=Console(width=40))
+    progress._rows.append(Interval(0, 598.0, Phase.MEASURED, 10_000, tally))
+    text = shown(progress.table(), width=40)
+    assert "\N{HORIZONTAL ELLIPSIS}" not in text
+    assert max(map(len, text.splitlines())) <= 40
+    assert text.split()[:2] == ["second", "replies/s"]
+    assert "troubles" in text
+
+
+def test_a_number_of_requests_with_connections_that_send_none(run: Run) -> None:
+    done = run("bench", "127.0.0.1:1", "--requests", "20", "--churn", "0")
+    assert done.code == 2
+    assert "requests: 20 given with churn 0, which sends no requests; duration bounds the run" in done.err
+
+
+def test_the_rate_that_was_asked_for_has_a_row(run: Run, serve: Serve) -> None:
+    done = run("bench", serve("echo").address, "--rate", "100", "--warmup", "0", "--duration", "0.2")
+    rows = [line.split() for line in done.text.splitlines()]
+    assert ["rate", "asked", "for", "100"] in rows
+    assert len(next(row for row in rows if row[:1] == ["requests"])) == 3
 
 
 def test_requests_from_a_fifo(run: Run, tmp_path: Path) -> None:

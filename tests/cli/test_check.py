@@ -207,6 +207,24 @@ def test_with_files_it_ends_on_what_serve_would_end_on(
     assert run("check", "echo", *flags, *workers).code == 0
 
 
+def test_with_files_the_place_in_the_file_is_named(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_text('[tls]\ncertificate = "nosuch.pem"\n')
+    for arguments in (("check", "--files"), ("serve", "echo", "--port", "0"), ("serve", "echo", "--workers", "2")):
+        done = run(*arguments, "--config", "bad.toml")
+        assert done.code == 2
+        assert done.err.startswith("fourtuple: bad.toml: [tls] certificate: cannot read nosuch.pem: ")
+
+
+def test_the_framing_of_the_target_is_a_flag_of_check_too(run: Run) -> None:
+    assert run("check", "echo", "--framing", "u32").code == 0
+    assert "--framing is for one TARGET" in run("check", "--framing", "u32").err
+
+
+def test_a_number_is_no_misspelt_other_one(run: Run) -> None:
+    done = run("check", "--tls-minimum", "1.1")
+    assert done.err == "fourtuple: --tls-minimum: expected one of 1.2, 1.3, got '1.1'\n"
+
+
 def test_with_files_the_endpoint_is_named_and_what_is_right_passes(run: Run, tmp_path: Path) -> None:
     files = Files(tmp_path)
     content = "[services.mail]\ntarget = 'echo'\nlisten = ['127.0.0.1:0']\n[[services.mail.endpoints]]\n"
@@ -215,7 +233,8 @@ def test_with_files_the_endpoint_is_named_and_what_is_right_passes(run: Run, tmp
     file.write_text(content.format("absent.pem"))
     done = run("check", "--files")
     assert (done.code, done.out) == (2, b"")
-    assert done.err.startswith("fourtuple: mail/1: --tls-certificate: cannot read absent.pem")
+    assert done.err.startswith("fourtuple: mail/1: fourtuple.toml: ")
+    assert "certificate: cannot read absent.pem" in done.err
     file.write_text(content.format(files.both))
     (tmp_path / "pid").write_text("1\n")
     done = run("check", "--files", "--pidfile", "pid", "--control", "c.sock")

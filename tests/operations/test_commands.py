@@ -88,10 +88,14 @@ def test_every_command_answers_in_json(command: Command, tmp_path: Path) -> None
             assert row["id"] == f"1/{row['id'].partition('/')[2]}"
             assert answer("suspend") is None
             assert answer("resume") is None
-            assert answer("limits", "set", "max_connections=5") == {"max_connections": "5"}
+            assert answer("limits", "set", "max_connections=5") == {"max_connections": {"value": 5}}
             assert answer("workers", "2") == 2
             changes = ("max_connections=1", "max_connections_per_address=5", "accept_rate=none", "max_batch=3")
-            assert answer("limits", "set", *changes)["max_connections"] == "1"
+            now = answer("limits", "set", *changes)
+            assert now["max_connections"] == {"value": 1, "each_worker": [1, 1], "all_workers": 2}
+            assert now["max_connections_per_address"] == {"value": 5, "all_workers": 10}
+            assert now["accept_rate"]["value"] is None
+            assert now["max_batch"] == {"value": 3}
             assert command("limits", "set", *changes, "--control", server.control).out == (
                 "max_connections = 1, 1 in each of 2 workers, 2 in all\n"
                 "max_connections_per_address = 5, 10 in 2 workers\naccept_rate = none\nmax_batch = 3\n"
@@ -110,6 +114,7 @@ def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
         for arguments, code, text in (
             (("workers", "2"), 1, "start it with --workers"),
             (("limits", "set", "max_conections=5"), 1, "max_connections"),
+            (("limits", "set", "idle_timeout=3"), 1, "idle_timeout: there is no such limit; it is a deadline: set it"),
             (("limits", "set", "max_connections"), 2, "KEY=VALUE is needed"),
             (("close", "4711"), 1, "there is no open connection 4711"),
             (("close", "here"), 1, "neither the id nor the name"),
@@ -155,7 +160,10 @@ def test_the_socket_of_a_killed_server_is_replaced(command: Command, tmp_path: P
         (("--control", ""), "--control: expected a text or none, got an empty text"),
         (("--user", "no-such-user-here"), "there is no user 'no-such-user-here'"),
         (("--group", "no-such-group"), "there is no group 'no-such-group'"),
-        (("--unix-mode", "worldwide"), "expected three octal digits, as in 0660, got "),
+        (("--unix-mode", "999"), "expected permissions in octal, from 000 to 777, as in 0660, got '999'"),
+        (("--control", f"/tmp/{'a' * 120}"), "the path has 125 octets, longer than 107 octets is not possible"),
+        (("--idle-timeout", "inf"), "--idle-timeout: expected a finite number of seconds or none, got inf"),
+        (("--unix-mode", "worldwide"), "expected permissions in octal, from 000 to 777, as in 0660, got "),
     ],
 )
 def test_options_that_cannot_work_are_usage_errors(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fourtuple.address import WILDCARDS, Address
+from fourtuple.address import WILDCARDS, Address, why_no_path
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
-from fourtuple.errors import FourTupleError
+from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.net.passive import check_listening
 from fourtuple.operations.pidfile import check_pidfile
 from fourtuple.operations.running import check, control_path, http_address
@@ -43,8 +43,15 @@ def check_certificates(program: Program) -> None:
         try:
             Certificates(tls)
         except FourTupleError as error:
-            failure = Failure(error, Exit.USAGE)
+            failure = _where_given(error, program.given_at(label))
             raise failure.at(label) if label else failure from error
+
+
+def _where_given(error: FourTupleError, where: Mapping[str, str]) -> Failure:
+    """Return the failure for an option of TLS; ``where`` says where each one was given: a flag, a key of the file."""
+    name, _, text = str(error).partition(": ")
+    place = where.get(name.removeprefix("tls_"), "")
+    return Failure(f"{place}: {text}" if place and isinstance(error, OptionError) else error, Exit.USAGE)
 
 
 def check_refusals(program: Program) -> None:
@@ -75,6 +82,9 @@ def check_control(operations: Operations) -> None:
     if operations.control in (None, "auto"):
         return
     path = Path(operations.control.removeprefix("unix:"))
+    impossible = why_no_path(str(path))
+    if impossible:
+        raise Failure(f"--control: {path}: {impossible}", Exit.USAGE)
     folder = path.parent
     if not folder.is_dir():
         raise Failure(f"--control: {path}: there is no directory {folder}", Exit.USAGE)

@@ -119,7 +119,7 @@ def _write(place: str, text: str) -> None:
 )  # fmt: skip
 @client_tls.wanted
 @click.option(
-    "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
+    "--proxy-header", type=types.whole(1, 2), metavar="1|2",
     help="Begin each connection with a PROXY header of this version that has the connection's own name.",
 )  # fmt: skip
 @click.option(

@@ -60,8 +60,9 @@ def _numbers(result: Result) -> Table:
         if load.replies:
             table.add_row("replies", f"{measured.replies:,}", f"{result.rate:,.0f}")
         if load.rate is not None or not load.replies:
-            asked = "" if result.asked is None else f" of {result.asked:,.0f} asked"
-            table.add_row("requests", f"{measured.requests:,}", f"{result.sent_rate:,.0f}{asked}")
+            table.add_row("requests", f"{measured.requests:,}", f"{result.sent_rate:,.0f}")
+        if load.rate is not None and result.asked is not None:
+            table.add_row("rate asked for", "", f"{result.asked:,.0f}")
     table.add_row("octets in", _size(measured.octets_in), _size(measured.octets_in / seconds))
     table.add_row("octets out", _size(measured.octets_out), _size(measured.octets_out / seconds))
     if total.connects:

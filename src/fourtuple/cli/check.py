@@ -19,11 +19,13 @@ from fourtuple.cli.programs import OneService, Program, of_file_named
 from fourtuple.cli.serve_addresses import Where
 from fourtuple.config import FILE_NAME, Configuration, configured, default_file, given_settings
 from fourtuple.errors import OptionError
+from fourtuple.framing import Framing
 from fourtuple.printable import printable
 
 
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.argument("target", required=False, shell_complete=types.complete_target)
+@click.option("--framing", "-f", type=types.framing(), help="Of TARGET, instead of its own; as for 'fourtuple serve'.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
 @click.option("--all", "everything", is_flag=True, help="Also print the options that have their defaults.")
 @click.option(
@@ -32,7 +34,15 @@ from fourtuple.printable import printable
     "and --pidfile.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all options as one JSON object.")
-def check(target: str | None, config: Path | None, everything: bool, files: bool, as_json: bool, **flags: Any) -> None:
+def check(
+    target: str | None,
+    framing: Framing | None,
+    config: Path | None,
+    everything: bool,
+    files: bool,
+    as_json: bool,
+    **flags: Any,
+) -> None:
     """Check the options, and print those in force and where each comes from: a flag, the environment or a file.
 
     It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and
@@ -43,18 +53,20 @@ def check(target: str | None, config: Path | None, everything: bool, files: bool
     With --workers, the share of each worker is printed beside a limit of the whole server. A limit of one address or
     network is counted by each worker: what all of them allow together is printed beside it.
     """
+    if framing is not None and target is None:
+        raise click.UsageError("--framing is for one TARGET; the services of the file have keys for it.")
     file = config or default_file(Path())
     try:
         settings = given_settings(given(flags), os.environ, file)
         configuration = configured(settings)
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
-    _import_all(target, configuration)
+    _import_all(target, framing, configuration)
     # With a target, the addresses are those of flags of 'fourtuple serve' alone.
     check_http(configuration.operations, () if target is not None else _addresses(configuration))
     workers = configuration.processes.workers
     if files:
-        check_on_this_machine(_program(target, configuration))
+        check_on_this_machine(_program(target, framing, configuration))
     tables = tables_of(configuration, settings.whole, workers)
     services = [
         service_table(settings_of, options, workers)
@@ -71,22 +83,22 @@ def check(target: str | None, config: Path | None, everything: bool, files: bool
         _print(table, workers, everything)
 
 
-def _import_all(target: str | None, configuration: Configuration) -> None:
+def _import_all(target: str | None, framing: Framing | None, configuration: Configuration) -> None:
     """Import what 'fourtuple serve' would import. Raises a :class:`Failure`."""
     from fourtuple.cli.to_serve import of_command_line, of_file  # imported here: most files declare no service
 
     if target is not None:
-        of_command_line(target, None, None, configuration)
+        of_command_line(target, None, framing, configuration)
         return
     for service in configuration.services:
         of_file(service)
 
 
-def _program(target: str | None, configuration: Configuration) -> Program:
+def _program(target: str | None, framing: Framing | None, configuration: Configuration) -> Program:
     """Return what 'fourtuple serve' would serve; a file without services is for some target."""
     if target is None and configuration.services:
         return of_file_named(configuration, ())
-    return OneService(target, None, None, configuration, Where((), None, None, (), None))
+    return OneService(target, None, framing, configuration, Where((), None, None, (), None))
 
 
 def _addresses(configuration: Configuration) -> list[Address]:

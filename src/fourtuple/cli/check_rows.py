@@ -165,9 +165,13 @@ def limit_in_workers(name: str, text: str, workers: int) -> str:
     """Return what workers make of a limit that was set to a value, both as text: as :func:`in_workers`."""
     if text == "none" or name not in (*TOTALS, *RATES, *PER_ADDRESS):
         return ""
+    return in_workers(limit_row(name, text, workers), workers)
+
+
+def limit_row(name: str, text: str, workers: int) -> Row:
+    """Return a limit that was set to a value, given as text, and what workers make of it, in the form of JSON."""
     value = next(option for option in declared(Limits) if option.name == name).convert(text)
-    limits = Limits().replace(**{name: value})
-    return in_workers({"value": value} | _in_workers(limits, name, workers), workers)
+    return {"value": value} | _in_workers(Limits().replace(**{name: value}), name, workers)
 
 
 def _row(value: Any, setting: Setting | None) -> Row:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fourtuple.address import Address
 from fourtuple.inspector import states
 from fourtuple.inspector.fields import FIELDS
-from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Socket, UnixSocket
+from fourtuple.inspector.model import NOT_ASKED, ActiveSocket, PassiveSocket, Socket, UnixSocket
 from fourtuple.inspector.units import rate, short_octets, short_seconds
 
 #: What stands in a cell where the kernel does not say.
@@ -90,7 +90,7 @@ def holders(each: Socket) -> str:
     """Who holds a socket: ``nginx(42), nginx(43) +6``.
 
     In parentheses, why no process holds it: ``(waiting)`` in an accept queue, ``(kernel)`` for a socket that no
-    process holds any more or yet, ``(hidden)`` where we may not look.
+    process holds any more or yet, ``(hidden)`` where we may not look. ``-`` if it was not looked up.
     """
     owners = list(dict.fromkeys(map(str, each.owners)))
     if owners:
@@ -100,7 +100,7 @@ def holders(each: Socket) -> str:
         return "(waiting)"
     if each.state in (states.TIME_WAIT, states.SYN_RECV) or not each.inode:
         return "(kernel)"
-    return "(hidden)"
+    return UNKNOWN if each.unowned == NOT_ASKED else "(hidden)"
 
 
 def _passive(each: Socket) -> PassiveSocket:

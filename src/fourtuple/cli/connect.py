@@ -53,7 +53,7 @@ CONNECT_SECONDS = 10.0
     help="Send the octets of this file as one message, after those of --send; - is standard input.",
 )  # fmt: skip
 @click.option(
-    "--repeat", type=click.IntRange(1), default=1, metavar="N",
+    "--repeat", type=types.whole(1), default=1, metavar="N",
     help="Send the messages of --send and --file this many times.  [1]",
 )  # fmt: skip
 @click.option(
@@ -79,7 +79,7 @@ CONNECT_SECONDS = 10.0
 @click.option("--local", type=types.address(0), help="The local address to connect from.")
 @client_tls.wanted
 @click.option(
-    "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
+    "--proxy-header", type=types.whole(1, 2), metavar="1|2",
     help="Begin with a PROXY header of this version, as a balancer does, that has this connection's own name.",
 )  # fmt: skip
 @click.option(

@@ -54,7 +54,7 @@ def ask(control: str | None, op: str, *, timeout: float | None = _TIMEOUT, **arg
         with Control(path, timeout=timeout) as connection:
             return connection.call(op, **arguments)
     except ConnectError as error:
-        raise Failure(f"no server answers at unix:{path}: {error.meaning}", Exit.NO_START) from error
+        raise Failure(f"no server answers at unix:{path}: {error.detail or error.meaning}", Exit.NO_START) from error
     except TimeoutError as error:
         raise Failure(error, Exit.TIMED_OUT) from error
     except FourTupleError as error:
@@ -204,7 +204,7 @@ def drain(control: str | None, as_json: bool, timeout: float | None) -> None:
 
 @click.command()
 @_flags
-@click.argument("count", type=click.IntRange(1, 1024))
+@click.argument("count", type=types.whole(1, 1024))
 def workers(control: str | None, as_json: bool, count: int) -> None:
     """Have COUNT worker processes; return when they serve. The server must run with --workers.
 
@@ -252,7 +252,8 @@ def set_limits(control: str | None, as_json: bool, service: str | None, changes:
     """Put other limits in force until the server is started again: max_connections=500 accept_rate=none.
 
     They are the options of [limits], with values as on the command line. All of them change, or none. With workers,
-    what each has of a limit is printed beside it, as 'fourtuple check' does.
+    what each has of a limit is printed beside it, as 'fourtuple check' does; --json has the same numbers. Deadlines and
+    other options change with the file and 'fourtuple upgrade'.
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
@@ -262,17 +263,20 @@ def set_limits(control: str | None, as_json: bool, service: str | None, changes:
         if not equals or not name:
             raise click.BadParameter(f"{each!r}: KEY=VALUE is needed", param_hint="KEY=VALUE")
         wanted[name] = value
-    from fourtuple.cli.check_rows import limit_in_workers  # imported here: the other commands need no configuration
+    from fourtuple.cli.check_rows import limit_in_workers, limit_row  # imported here: the others need no configuration
 
-    workers = 0 if as_json else len(ask(control, "status")["workers"])
+    workers = len(ask(control, "status")["workers"])
     now = ask(control, "limits", changes=wanted, service=service)
+    if as_json:
+        click.echo(json.dumps({name: limit_row(name, value, workers) for name, value in now.items()}))
+        return
     lines = (f"{name} = {value}{limit_in_workers(name, value, workers)}" for name, value in now.items())
     _done("\n".join(map(printable, lines)), now, as_json)
 
 
 @click.command()
 @_flags
-@click.option("--most", type=click.IntRange(1, 10_000), default=1000, metavar="N", help="So many at most.  [1000]")
+@click.option("--most", type=types.whole(1, 10_000), default=1000, metavar="N", help="So many at most.  [1000]")
 def connections(control: str | None, as_json: bool, most: int) -> None:
     """List the open connections, the oldest first, with what each has received and sent.
 

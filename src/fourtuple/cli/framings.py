@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import click
@@ -34,4 +35,5 @@ def _rows() -> Iterator[tuple[str, str]]:
 
 
 def _first_line(kind: type[Framing]) -> str:
-    return (kind.__doc__ or "").strip().split("\n")[0]
+    line = (kind.__doc__ or "").strip().split("\n")[0]
+    return re.sub(r"(?::\w+:)?`+~?([^`]+)`+", r"\1", line)  # the marks of the API reference mean nothing here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -68,6 +69,27 @@ def _with_one_dash(ctx: click.Context | None, given: list[str]) -> str:
     return next((flag for flag in flags if flag.startswith("--") and len(flag) > 3 and flag in known), "")
 
 
+class _Formatter(click.HelpFormatter):
+    """Puts the text of each flag below it where two columns would break its words."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        if self.width >= _TWO_COLUMNS:
+            super().write_dl(list(rows), col_max, col_spacing)
+            return
+        for name, text in rows:
+            self.write(f"{'':>{self.current_indent}}{name}\n")
+            below = " " * (self.current_indent + 4)
+            self.write(f"{click.formatting.wrap_text(text, self.width, below, below)}\n")
+
+
+#: The least width for flags and their texts side by side.
+_TWO_COLUMNS = 60
+
+
+class _Context(click.Context):
+    formatter_class = _Formatter
+
+
 class _Commands(click.Group):
     """Ends with the exit code for Ctrl-C, and prints nothing: the user typed it."""
 
@@ -86,6 +108,7 @@ class _Commands(click.Group):
         if cmd_name not in _SUBCOMMANDS:
             return None
         command: click.Command = getattr(import_module(f"fourtuple.cli.{_SUBCOMMANDS[cmd_name]}"), cmd_name)
+        command.context_class = _Context
         return command
 
     def resolve_command(

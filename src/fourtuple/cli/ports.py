@@ -14,6 +14,7 @@ from typing import Any
 
 import click
 
+from fourtuple.cli import types
 from fourtuple.cli.columns import holders
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.tables import Table, print_tables
@@ -37,7 +38,7 @@ _FOLDER = "/proc/sys/net/ipv4"
 
 @click.command()
 @click.argument("which", metavar="[PORT]...", nargs=-1)
-@click.option("--free", type=click.IntRange(1, 1000), metavar="N", help="Print N ports that a server may be given.")
+@click.option("--free", type=types.whole(1, 1000), metavar="N", help="Print N ports that a server may be given.")
 @click.option("--all", "everything", is_flag=True, help=f"All peers and connections, not the first {_MOST}.")
 @click.option("--json", "as_json", is_flag=True, help="As one value of JSON.")
 def ports(which: tuple[str, ...], free: int | None, everything: bool, as_json: bool) -> None:
@@ -82,6 +83,8 @@ def _ports(text: str) -> Iterator[int]:
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="PORT") from error
         for first, last in spans:
+            if not first:
+                raise click.BadParameter("0 is no port: with it the kernel chooses one", param_hint="PORT")
             yield from range(first, last + 1)
         return
     numbers = ports_of(text.lower())

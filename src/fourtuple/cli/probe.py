@@ -42,8 +42,8 @@ PAUSE_SECONDS = 1.0
               help=f"For the first octets.  [{LISTEN_SECONDS:g}]")  # fmt: skip
 @click.option("--local", type=types.address(0), help="Where to connect from.")
 @client_tls.wanted
-@click.option("--proxy-header", type=click.IntRange(1, 2), metavar="1|2", help="Begin with a PROXY header.")
-@click.option("--count", "-n", type=click.IntRange(1), metavar="N", help="Probe N times, and draw the times.")
+@click.option("--proxy-header", type=types.whole(1, 2), metavar="1|2", help="Begin with a PROXY header.")
+@click.option("--count", "-n", type=types.whole(1), metavar="N", help="Probe N times, and draw the times.")
 @click.option("--watch", "-w", is_flag=True, help="Probe until it is reached: tells when it is back.")
 @click.option("--interval", "-i", type=types.seconds(), default=PAUSE_SECONDS, metavar="SECONDS",
               help=f"Between two probes.  [{PAUSE_SECONDS:g}]")  # fmt: skip

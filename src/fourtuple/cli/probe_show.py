@@ -141,10 +141,10 @@ def short_line(number: int, found: Found, judged: Verdict) -> str:
 def summary(founds: Sequence[Found], over: Verdict) -> Iterator[str]:
     """Yield the times as a picture, their numbers, and the verdict over all."""
     times = [found.connected.seconds for found in founds if found.connected is not None]
-    yield ""
-    yield bars([None if found.connected is None else found.connected.seconds for found in founds])
     yield f"connected {len(times)} of {len(founds)}"
     if times:
+        drawn = bars([None if found.connected is None else found.connected.seconds for found in founds])
+        yield f"{drawn}  (how long each took; x is not connected)"
         low, middle, high = min(times), median(times), max(times)
         yield f"least {seconds(low)}, median {seconds(middle)}, most {seconds(high)}"
     yield ""

@@ -60,6 +60,10 @@ class Program(ABC):
         return self.options.deadlines
 
     @abstractmethod
+    def given_at(self, label: str) -> Mapping[str, str]:
+        """Return where each option that is not a default was given for a service or an endpoint, by its name."""
+
+    @abstractmethod
     def to_serve(self) -> list[ToServe]:
         """Import the services, to be served at their addresses. Raises a :class:`Failure`."""
 
@@ -98,6 +102,9 @@ class OneService(Program):
     @property
     def refuses(self) -> bool:
         return bool(self.options.limits.refusal)
+
+    def given_at(self, label: str) -> Mapping[str, str]:
+        return self.options.where
 
     def to_serve(self) -> list[ToServe]:
         return [ToServe(self._loaded(), self.where.addresses, self.options)]
@@ -151,6 +158,15 @@ class OfFile(Program):
     @property
     def deadlines(self) -> Deadlines:
         return longest([service.options.deadlines for service in self.services])
+
+    def given_at(self, label: str) -> Mapping[str, str]:
+        for service in self.services:
+            if label == service.name:
+                return service.options.where
+            for number, each in enumerate(service.endpoints, 1):
+                if label == label_of(service.name, number):
+                    return each.where
+        return {}
 
     def to_serve(self) -> list[ToServe]:
         found = []

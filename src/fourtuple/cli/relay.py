@@ -79,7 +79,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     "--target-server-name", metavar="NAME", help="What the target's certificate has to be for.  [the host of TARGET]"
 )
 @click.option(
-    "--proxy-header", type=click.IntRange(1, 2), metavar="1|2",
+    "--proxy-header", type=types.whole(1, 2), metavar="1|2",
     help="Begin the target's connections with a PROXY header of this version, with the client's name.",
 )  # fmt: skip
 @click.option(

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     f"0 the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
 )  # fmt: skip
 @click.option("--host", metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]")
-@click.option("--port", metavar="PORT", type=click.IntRange(0, 65535), help="The port, instead of --bind.")
+@click.option("--port", metavar="PORT", type=types.whole(0, 65535), help="The port, instead of --bind.")
 @click.option(
     "--framing",
     "-f",

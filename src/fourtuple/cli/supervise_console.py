@@ -11,6 +11,9 @@ from fourtuple.cli.console_words import operating_line, plural
 from fourtuple.events import Event, Operating
 from fourtuple.supervisor import events
 
+#: How a worker ends that got SIGTERM itself, and has drained.
+_DONE = "exit code 0"
+
 
 class SuperviseConsole(Console):
     """Prints what happens to the workers."""
@@ -38,7 +41,8 @@ class SuperviseConsole(Console):
         self._failures: dict[type[Event], Callable[[Any], str]] = {
             events.WorkerNotReady: _not_ready,
             events.WorkerDied: lambda e: (
-                f"worker {e.slot} has died (pid {e.pid}, {e.why}); the next one starts {_in(e.seconds)}"
+                f"worker {e.slot} has {'ended' if e.why == _DONE else 'died'} (pid {e.pid}, {e.why}); "
+                f"the next one starts {_in(e.seconds)}"
             ),
             events.WorkerKilled: lambda e: (
                 f"worker {e.slot} had not stopped after {e.seconds:g} s, and is killed (pid {e.pid})"

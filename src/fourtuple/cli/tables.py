@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -84,12 +84,38 @@ def plain(table: Table) -> list[str]:
     return [table.title, line(table.headings), *map(line, table.rows)]
 
 
+def fits(table: Table, columns: Sequence[int], width: int) -> bool:
+    """PURE: whether these columns fit a width, folded as far as each may be."""
+    widths, folds = widths_of(table), _folds(table)
+    if not any(folds):
+        return _total([min(w, max(len(h), 1)) for w, h in zip(widths, table.headings, strict=True)], columns) <= width
+    return _total([min(w, fold or w) for w, fold in zip(widths, folds, strict=True)], columns) <= width
+
+
+def blocks(table: Table, columns: Sequence[int]) -> Iterator[str]:
+    """PURE: the rows for a terminal that is too narrow for a table: each cell is a line.
+
+    A text that is too long for the terminal is wrapped by the terminal itself, so it can be copied as a whole.
+    """
+    for number, row in enumerate(table.rows):
+        lines = [f"{table.headings[n]}{' ' if table.headings[n] else ''}{row[n]}" for n in columns]
+        yield "\n".join(([""] if number else []) + lines)
+
+
 def draw(table: Table, console: Console) -> None:
-    """Print a table to a console, with the columns that fit; a text that is still too wide is folded, never cut."""
+    """Print a table to a console, with the columns that fit; a text that is still too wide is folded, never cut.
+
+    If not even the most important columns fit, each cell is a line.
+    """
     from rich.table import Table as Rich
     from rich.text import Text
 
     columns = kept(table, console.width)
+    console.print(Text(table.title, style="bold"))
+    if not fits(table, columns, console.width):
+        for block in blocks(table, columns):
+            console.print(Text(block), soft_wrap=True)
+        return
     foldable = any(_folds(table))
     drawn = Rich(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
     for n in columns:
@@ -98,5 +124,4 @@ def draw(table: Table, console: Console) -> None:
     styles = table.styles or [[""] * len(table.headings)] * len(table.rows)
     for row, style in zip(table.rows, styles, strict=True):
         drawn.add_row(*(Text(row[n], style=style[n]) for n in columns))
-    console.print(Text(table.title, style="bold"))
     console.print(drawn)

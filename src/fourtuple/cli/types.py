@@ -82,6 +82,23 @@ def _seconds(text: str, zero: bool) -> float:
     return value
 
 
+class _Whole(click.IntRange):
+    """click's range of whole numbers, with our text for what is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            int(value)
+        except ValueError:
+            bounds = f", {self.min} or more" if self.max is None else f" from {self.min} to {self.max}"
+            self.fail(f"expected a whole number{bounds}, got {value!r}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def whole(least: int, most: int | None = None) -> click.IntRange:
+    """A whole number from ``least`` to ``most``; None for no bound."""
+    return _Whole(least, most)
+
+
 def number(least: float, most: float) -> ParamType:
     """A number from ``least`` to ``most``. click's own range of floats takes ``nan``."""
 

@@ -114,4 +114,5 @@ def made(family: type[_O], settings: Mapping[str, Setting]) -> _O:
         name, _, text = str(error).partition(": ")
         if name not in own:
             raise
+        text = text.replace(" or None, got ", " or none, got ")  # as the user writes it
         raise OptionError(f"{own[name].where}: {text}") from error

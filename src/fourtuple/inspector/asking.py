@@ -9,7 +9,7 @@ from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import Filter, parse_filter
 from fourtuple.inspector.model import Snapshot, Socket, Source
 from fourtuple.inspector.ordering import ordered
-from fourtuple.inspector.reading import snapshot, with_owners
+from fourtuple.inspector.reading import snapshot, with_owners, without_owners
 
 
 def sockets(
@@ -62,4 +62,6 @@ def chosen(
     found: Sequence[Socket] = ordered(filter(wanted, seen.sockets), sort)
     if cut is not None:
         found = cut(found)
-    return replace(seen, sockets=tuple(found)) if early or not owners else with_owners(seen, found)
+    if early:
+        return replace(seen, sockets=tuple(found))
+    return with_owners(seen, found) if owners else replace(seen, sockets=without_owners(found))

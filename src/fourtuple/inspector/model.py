@@ -265,6 +265,8 @@ class Snapshot:
         return tuple(each for each in self.sockets if isinstance(each, UnixSocket))
 
 
+#: Of a socket whose owners were not looked up.
+NOT_ASKED = "its programs were not looked up"
 #: What no process can hold any more, and why.
 NOBODY = {
     states.TIME_WAIT: "the connection has ended: the kernel keeps its name for a minute, no process does",

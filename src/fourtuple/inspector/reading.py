@@ -12,6 +12,7 @@ from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined, peers_of
 from fourtuple.inspector.model import (
     NOBODY,
+    NOT_ASKED,
     ActiveSocket,
     Counters,
     PassiveSocket,
@@ -144,6 +145,11 @@ def _placed(each: Socket, facts: _Facts) -> Socket:
     key: FourTuple | int = each.inode if isinstance(each, UnixSocket) else each.name
     peers = facts.owners.by_inode.get(facts.peers.get(key, 0), ())
     return changed(each, **known, peer_owners=peers)
+
+
+def without_owners(shown: Sequence[Socket]) -> tuple[Socket, ...]:
+    """PURE: return sockets whose owners were not looked up, and say so."""
+    return tuple(changed(each, unowned=NOT_ASKED) for each in shown)
 
 
 def why_unowned(each: Socket, hidden: int) -> str:

@@ -288,6 +288,10 @@ class Load(Options):
         super().__post_init__()
         if self.churn == 0 and self.rate is not None:
             raise OptionError("rate: requests per second given with churn 0, which sends no requests; use connect_rate")
+        if self.churn == 0 and self.requests is not None:
+            raise OptionError(
+                f"requests: {self.requests} given with churn 0, which sends no requests; duration bounds the run"
+            )
         if self.replies == 0 and self.expect != "any":
             raise OptionError(f"expect: {self.expect!r} given with replies 0: nothing is waited for")
         if self.rate is not None and self.connections < self.processes:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 
-from fourtuple.address import Address, from_sockaddr
+from fourtuple.address import Address, from_sockaddr, why_no_path
 from fourtuple.errors import (
     ListenAddressInUse,
     ListenAddressUnavailable,
@@ -237,7 +237,9 @@ def listen_error(error: OSError, address: Address) -> ListenError:
         errno.EPERM: ListenForbidden,
     }
     kind = kinds.get(error.errno, ListenError)
-    detail = os.strerror(error.errno) if kind is ListenError and error.errno else ""
+    detail = ""
+    if kind is ListenError:
+        detail = os.strerror(error.errno) if error.errno else why_no_path(address.path) or str(error)
     if kind is ListenAddressInUse:
         detail = _holder_of(address)
     elif kind is ListenForbidden and not address.is_unix and address.port < 1024:

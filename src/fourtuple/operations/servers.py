@@ -22,7 +22,7 @@ from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
 from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
-from fourtuple.options import Limits, declared, nearest
+from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, declared, nearest
 from fourtuple.server import Server, core_of, lifecycle_of
 from fourtuple.tls import TlsLayer
 
@@ -318,12 +318,25 @@ def read_limits(changes: Mapping[str, str]) -> dict[str, Any]:
     for given, text in changes.items():
         name = given.replace("-", "_")
         if name not in known:
-            raise OperationError(f"{given}: there is no such limit{nearest(name, known)}")
+            raise OperationError(f"{given}: there is no such limit{_elsewhere(name) or nearest(name, known)}")
         try:
             values[name] = known[name].convert(text)
         except OptionError as error:
             raise OperationError(str(error)) from error
     return values
+
+
+def _elsewhere(name: str) -> str:
+    """Return what to do with an option of another family, which does not change while the server runs."""
+    for family, table in ((Deadlines, "deadlines"), (Sockets, "sockets"), (Proxy, "proxy"), (Tls, "tls")):
+        for option in declared(family):
+            if option.name == name:
+                what = "a deadline" if family is Deadlines else f"an option of [{table}]"
+                return (
+                    f"; it is {what}: set it in the file, under [{table}], or by {option.flag} of fourtuple serve, "
+                    "and start again, or upgrade (fourtuple upgrade)"
+                )
+    return ""
 
 
 def shown(value: Any) -> str:

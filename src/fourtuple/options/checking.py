@@ -122,7 +122,8 @@ def check_choice(name: str, value: object, choices: Iterable[str]) -> None:
     """Raise OptionError for a value that is not one of the choices. The error suggests the nearest one."""
     known = list(choices)
     if not isinstance(value, str) or value not in known:
-        hint = nearest(value, known) if isinstance(value, str) else ""
+        misspelt = isinstance(value, str) and any(map(str.isalpha, value))  # a number is no misspelt other one
+        hint = nearest(str(value), known) if misspelt else ""
         raise OptionError(f"{name}: expected one of {', '.join(known)}, got {seen(value)}{hint}")
 
 

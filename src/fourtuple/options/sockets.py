@@ -182,7 +182,9 @@ class Sockets(Options):
     def __post_init__(self) -> None:
         Options.__post_init__(self)
         if self.unix_mode is not None and not re.fullmatch("0?[0-7]{3}", self.unix_mode):
-            raise OptionError(f"unix_mode: expected three octal digits, as in 0660, got {self.unix_mode!r}")
+            raise OptionError(
+                f"unix_mode: expected permissions in octal, from 000 to 777, as in 0660, got {self.unix_mode!r}"
+            )
         if self.unix_owner is not None and not re.fullmatch("[^:\\s]+(:[^:\\s]+)?|:[^:\\s]+", self.unix_owner):
             raise OptionError(f"unix_owner: expected USER, USER:GROUP or :GROUP, got {self.unix_owner!r}")
 

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from fourtuple.address import Address
+from fourtuple.address import Address, why_no_path
 from fourtuple.errors import (
     ConnectError,
     ConnectForbidden,
@@ -160,4 +160,6 @@ def unix_error(error: OSError, address: Address) -> ConnectError:
         return ConnectRefused(str(address), error.errno, detail)
     if error.errno == errno.EPROTOTYPE:
         return ConnectError(str(address), error.errno, "it is a datagram socket, not a stream socket")
+    if error.errno is None:  # not of the kernel: Python refuses a path that does not fit
+        return ConnectError(str(address), None, why_no_path(address.path) or str(error))
     return connect_error(error, str(address), socket.AF_UNIX)
