@@ -178,7 +178,7 @@ _LONGEST_PATH = 107
 
 
 def _too_long(size: int) -> str:
-    return f"the path has {size} octets, longer than {_LONGEST_PATH} octets is not possible"
+    return f"the path has {size} octets, no more than {_LONGEST_PATH} are allowed"
 
 
 def why_no_path(path: str) -> str:

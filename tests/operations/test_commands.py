@@ -161,7 +161,7 @@ def test_the_socket_of_a_killed_server_is_replaced(command: Command, tmp_path: P
         (("--user", "no-such-user-here"), "there is no user 'no-such-user-here'"),
         (("--group", "no-such-group"), "there is no group 'no-such-group'"),
         (("--unix-mode", "999"), "expected permissions in octal, from 000 to 777, as in 0660, got '999'"),
-        (("--control", f"/tmp/{'a' * 120}"), "the path has 125 octets, longer than 107 octets is not possible"),
+        (("--control", f"/tmp/{'a' * 120}"), "the path has 125 octets, no more than 107 are allowed"),
         (("--idle-timeout", "inf"), "--idle-timeout: expected a finite number of seconds or none, got inf"),
         (("--unix-mode", "worldwide"), "expected permissions in octal, from 000 to 777, as in 0660, got "),
     ],
