@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 import pytest
 
+import fourtuple
+import fourtuple.blocking
 from client.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
 from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
 from fourtuple.errors import (
@@ -1077,3 +1079,61 @@ def test_a_key_that_cannot_be_hashed(clients: Clients, peer: Peer) -> None:
     assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
     assert client.statistics.open == 1
     peer.accept()
+
+
+# -- functions that cannot be called ----------------------------------------------------------------------
+
+
+async def is_async(_one: Any) -> None: ...
+
+
+def yields(_one: Any) -> Iterator[None]:
+    yield
+
+
+async def yields_later(_one: Any) -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("name", ["greet", "on_push", "observer", "is_push", "key", "idempotent"])
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (lambda: 1, r"takes 0 arguments; expected a function of \((connection|push|event|message)\)"),
+        (lambda one, two: 1, r"takes 2 arguments; expected a function of"),
+        (lambda one, *, more: 1, r"needs more by name; expected a function of"),
+        (yields, r"yields is a generator, which would not run"),
+        (yields_later, r"yields_later is a generator, which would not run"),
+    ],
+)
+def test_a_function_is_checked_when_the_client_is_made(
+    clients: Clients, peer: Peer, name: str, function: Any, text: str
+) -> None:
+    beside = {"pushes": Pushes()} if name == "is_push" else {}
+    kind: Any = fourtuple.Client if clients.kind == "async" else fourtuple.blocking.Client
+    with pytest.raises(OptionError, match=f"{name}: .*{text}"):
+        kind(peer.address, "line", **{name: function}, **beside)
+
+
+def test_a_ping_takes_no_argument(clients: Clients, peer: Peer) -> None:
+    with pytest.raises(OptionError, match=r"ping: .* takes 1 argument; expected a function without arguments"):
+        clients(peer, ping=lambda connection: b"ping")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_both_keys_are_checked(clients: Clients, peer: Peer, which: int) -> None:
+    keys: list[Any] = [lambda message: message] * 2
+    keys[which] = lambda message, connection: message
+    with pytest.raises(OptionError, match=r"key: .* takes 2 arguments; expected a function of \(message\)"):
+        clients(peer, key=tuple(keys))
+
+
+@pytest.mark.parametrize("name", ["greet", "on_push", "observer", "is_push", "key", "idempotent"])
+def test_an_async_function_is_refused_where_nothing_awaits_it(clients: Clients, peer: Peer, name: str) -> None:
+    beside = {"pushes": Pushes()} if name == "is_push" else {}
+    kind: Any = fourtuple.Client if clients.kind == "async" else fourtuple.blocking.Client
+    if clients.kind == "async" and name in ("greet", "on_push"):
+        kind(peer.address, "line", **{name: is_async}, **beside)
+        return
+    with pytest.raises(OptionError, match=rf"{name}: .*is_async must be a plain def"):
+        kind(peer.address, "line", **{name: is_async}, **beside)

@@ -77,6 +77,7 @@ class Client(Generic[In_co, Out_contra]):
             ping=ping,
             idempotent=idempotent,
             observer=observer,
+            awaits=False,
         )
         self._greet = greet
         self._on_push = on_push

@@ -101,6 +101,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
             ping=ping,
             idempotent=idempotent,
             observer=observer,
+            awaits=True,
         )
         super().__init__(plan, greet, on_push)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
-from fourtuple.options import check_callable
+from fourtuple.options import check_callable, check_function
 from fourtuple.pool.calls import Attempt, Call
 from fourtuple.printable import repr_of, shortened, text_of
 
@@ -35,7 +35,7 @@ class Correlation:
         cls, key: KeyOf | tuple[KeyOf, KeyOf] | None, is_push: Callable[[Any], bool] | None, takes_pushes: bool
     ) -> Correlation:
         """Return the correlation for ``key=``: one function for both kinds of messages, or a pair. Checks its type."""
-        check_callable("is_push", is_push)
+        check_function("is_push", is_push, "message")
         if is_push is not None and not takes_pushes:
             raise OptionError("is_push: expected on_push= or pushes=Pushes() beside it, got neither")
         if key is None:
@@ -46,8 +46,9 @@ class Correlation:
             of_request, of_reply = key
         else:
             of_request = of_reply = key
-        check_callable("key", of_request, optional=False)
-        check_callable("key", of_reply, optional=False)
+        for each in (of_request, of_reply):
+            check_callable("key", each, optional=False)
+            check_function("key", each, "message")
         return cls(of_request, of_reply, is_push, takes_pushes)
 
     @property
@@ -72,8 +73,11 @@ class Correlation:
 class Outstanding(Protocol):
     """The attempts that wait for a reply on one connection."""
 
-    def key_for(self, call: Call) -> Any:
-        """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken."""
+    def key_for(self, message: Any, call: Call | None = None) -> Any:
+        """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken.
+
+        An earlier attempt of the same call does not take it.
+        """
 
     def add(self, attempt: Attempt) -> None:
         """Take a place for a request that is sent now."""
@@ -102,7 +106,7 @@ class ByOrder:
     def __init__(self, whom: str) -> None:
         self._attempts: deque[Attempt] = deque()
 
-    def key_for(self, call: Call) -> Any:
+    def key_for(self, message: Any, call: Call | None = None) -> Any:
         return None
 
     def add(self, attempt: Attempt) -> None:
@@ -143,9 +147,9 @@ class ByKey:
         self._correlation = correlation
         self._whom = whom
 
-    def key_for(self, call: Call) -> Any:
+    def key_for(self, message: Any, call: Call | None = None) -> Any:
         assert self._correlation.of_request is not None
-        key = self._correlation.of_request(call.message)
+        key = self._correlation.of_request(message)
         if key is None:
             raise OptionError(f"{self._whom}: the key function returned None for a request, its reply cannot be told")
         try:

@@ -11,7 +11,7 @@ from fourtuple.client.options import Connect
 from fourtuple.errors import AddressError, OptionError
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Pool, Pushes, Retries, Sockets, check_callable, check_flag, check_timeout, check_type
+from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
 from fourtuple.pool.calls import Call, no_one
 from fourtuple.pool.correlation import Correlation, KeyOf
 from fourtuple.pool.pool import ConnectionPool
@@ -55,13 +55,22 @@ class Plan:
         ping: Any,
         idempotent: Callable[[Any], bool] | bool,
         observer: Callable[[Event], object] | None,
+        awaits: bool,
     ) -> Plan:
-        """Check the arguments. Raises AddressError, FramingTextError and OptionError, before a socket is opened."""
+        """Check the arguments. Raises AddressError, FramingTextError and OptionError, before a socket is opened.
+
+        ``awaits``: what ``greet`` and ``on_push`` return is awaited, so they may be async.
+        """
         for name, value, kind in (("pool", pool, Pool), ("retries", retries, Retries), ("pushes", pushes, Pushes)):
             check_type(name, value, kind)
-        for name, function in (("on_push", on_push), ("greet", greet), ("observer", observer)):
-            check_callable(name, function)
-        if not callable(idempotent):
+        check_function("greet", greet, "connection", awaits=awaits)
+        check_function("on_push", on_push, "push", awaits=awaits)
+        check_function("observer", observer, "event")
+        if callable(ping):
+            check_function("ping", ping)
+        if callable(idempotent):
+            check_function("idempotent", idempotent, "message")
+        else:
             check_flag("idempotent", idempotent)
         if chosen.reconnect is not None:
             raise OptionError("reconnect: a client connects again by itself; say how with retries=Retries(...)")

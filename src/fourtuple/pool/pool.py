@@ -173,8 +173,8 @@ class ConnectionPool(Receiving):
             return "no connection was free in that time"
         if self.dialler.busy:
             begun = "greet" if self.dialler.state is Dial.GREETING else "an attempt to connect"
-            before = f"; the last one: {_said(last)}" if last is not None else ""
-            return f"not connected in that time: {begun} has not ended{before}"
+            before = f"{_said(last)}; after that " if last is not None else ""
+            return f"not connected in that time: {before}{begun} has not ended"
         if self.dialler.error is not None:
             return f"not connected in that time: {_said(self.dialler.error)}{following}"
         if last is not None:
@@ -270,7 +270,7 @@ class ConnectionPool(Receiving):
         fresh = not member.served
         call.tries += 1
         try:
-            key = member.outstanding.key_for(call)
+            key = member.outstanding.key_for(call.message, call)
         except Exception as error:  # it cannot be sent on any connection
             call.fail(error, Fate.NOT_SENT)
             return

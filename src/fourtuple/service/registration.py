@@ -5,14 +5,14 @@ Without them, a function with the wrong parameters would fail only at the first 
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
 from fourtuple.errors import ServiceError
-from fourtuple.options import check_callable, check_whole, refuse
+from fourtuple.options import check_callable, check_whole, code_of, refuse, taken_of
+from fourtuple.options import function_name as function_name
 
 #: Replies of one connection that may be made at once. Peers choose how many messages they send in one go.
 MOST_CONCURRENT = 10_000
@@ -39,15 +39,9 @@ class ReplyKind(Enum):
     THREAD_GENERATOR = "generator in a thread"
 
 
-def function_name(function: Callable[..., Any]) -> str:
-    """Return a callable's name with its module, for texts."""
-    name = getattr(function, "__qualname__", None) or type(function).__name__
-    return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
-
-
 def reply_kind(given: Callable[..., Any], threads: bool) -> ReplyKind:
     """Return how to call a reply handler. Raises ServiceError for an async function with ``threads``."""
-    function = _code_of(given)
+    function = code_of(given)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         if threads:
             raise ServiceError(
@@ -93,7 +87,7 @@ def _article(kind: ReplyKind) -> str:
 
 def is_blocking(conversation: Callable[..., Any]) -> bool:
     """Return whether a conversation is a plain ``def``, which runs in a thread. Raises ServiceError for a generator."""
-    function = _code_of(conversation)
+    function = code_of(conversation)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ServiceError(
             f"conversation: {function_name(conversation)} is a generator; a conversation sends through its connection"
@@ -126,7 +120,7 @@ def check_sole(hook: str, function: object, before: Callable[..., Any] | None) -
 
 def check_plain(hook: str, function: Callable[..., Any]) -> None:
     """Raise ServiceError for a hook that is async or a generator."""
-    code = _code_of(function)
+    code = code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
         # Only `opened` has another place for an await; the others have none.
         instead = "; a conversation can await before its first message" if hook == "opened" else ""
@@ -138,7 +132,7 @@ def check_lifespan(function: Callable[..., Any]) -> bool:
 
     Raises ServiceError for a function that can be neither, and for one that takes arguments.
     """
-    code = _code_of(function)
+    code = code_of(function)
     if inspect.iscoroutinefunction(code) or inspect.isgeneratorfunction(code):
         raise ServiceError(f"lifespan: {function_name(function)} must be an async def with one yield")
     check_arguments("lifespan", function, ())
@@ -146,41 +140,8 @@ def check_lifespan(function: Callable[..., Any]) -> bool:
 
 
 def check_arguments(hook: str, function: Callable[..., Any], *forms: tuple[str, ...]) -> int:
-    """Return the number of arguments with which a function is called: those of the first of ``forms`` that it takes.
+    """Return the number of arguments with which a function is called; see :func:`fourtuple.options.taken_of`.
 
-    ``hook`` is the name under which it is registered. ``forms`` has the names of the arguments, the shortest form
-    first. Raises ServiceError if the function takes none of the forms.
+    Raises ServiceError if the function takes none of the forms.
     """
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):
-        return len(forms[0])  # some builtins have no signature
-    for form in forms:
-        try:
-            signature.bind(*form)
-        except TypeError:
-            continue
-        return len(form)
-    of = " or ".join(f"({', '.join(form)})" for form in forms)
-    expected = f"a function of {of}" if forms[-1] else "a function without arguments"
-    raise ServiceError(f"{hook}: {function_name(function)} {_needs(signature, len(forms[0]))}; expected {expected}")
-
-
-def _needs(signature: inspect.Signature, least: int) -> str:
-    """Return the text that says which arguments a function needs."""
-    parameters = signature.parameters.values()
-    by_name = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
-    if by_name:
-        return f"needs {', '.join(by_name)} by name"
-    places = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    needed = sum(each.default is each.empty for each in places)
-    count = len(places) if len(places) < least else needed
-    return f"takes {count} argument{'' if count == 1 else 's'}"
-
-
-def _code_of(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what runs when ``function`` is called: for an object it is ``__call__``, which may be an async def."""
-    if inspect.isroutine(function) or isinstance(function, functools.partial):
-        return function
-    called: Callable[..., Any] = type(function).__call__
-    return called
+    return taken_of(hook, function, *forms, kind=ServiceError)
