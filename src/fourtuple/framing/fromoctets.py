@@ -10,6 +10,7 @@ from typing import Any
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import Framing
+from fourtuple.framing.duplex_framing import Duplex
 from fourtuple.framing.mapped_framing import Mapped
 from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING
 from fourtuple.framing.unmapped import Unmapped
@@ -22,6 +23,7 @@ def from_octets(framing: Framing, octets: bytes) -> Any:
     With other framings these are the octets. Raises :class:`~fourtuple.errors.EncodeError` for octets that are not JSON
     or no UTF-8, and for a framing that sends values of another kind.
     """
+    framing = _sent(framing)
     if not isinstance(framing, Mapped):
         return octets
     if not _has_form(framing):
@@ -36,6 +38,7 @@ def from_octets(framing: Framing, octets: bytes) -> Any:
 
 def to_octets(framing: Framing, message: Any) -> Any:
     """Return a received message in the form of :func:`from_octets`; as it is, if it has none."""
+    framing = framing.receives if isinstance(framing, Duplex) else framing
     if isinstance(framing, Mapped) and _has_form(framing) and not isinstance(message, Unmapped):
         return framing.mapping.encode(message)
     return message
@@ -44,6 +47,7 @@ def to_octets(framing: Framing, message: Any) -> Any:
 def check_sends_octets(framing: Framing, octets: bytes) -> None:
     """Raise :class:`~fourtuple.errors.EncodeError` if a framing sends values, and these octets are none of them."""
     message: Any = octets
+    framing = _sent(framing)
     while isinstance(framing, Mapped):
         try:
             message = framing.mapping.encode(message)
@@ -54,6 +58,11 @@ def check_sends_octets(framing: Framing, octets: bytes) -> None:
                 f"{framing} sends values, not octets; use the framing below its mapping, {framing.inner}"
             ) from error
         framing = framing.inner
+
+
+def _sent(framing: Framing) -> Framing:
+    """Return the framing of what this end sends."""
+    return framing.sends if isinstance(framing, Duplex) else framing
 
 
 def _has_form(framing: Mapped) -> bool:
