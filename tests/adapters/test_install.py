@@ -6,6 +6,7 @@ import asyncio
 import os
 import socket
 import socketserver
+from asyncio.base_events import BaseEventLoop
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,8 @@ def test_a_programs_own_socket_stays_its_own(said: str, closes: str, run_async: 
         await writer.wait_closed()
         if closes == "the program":
             sock.close()
+            if said != "what it is" or not isinstance(loop, BaseEventLoop):
+                assert [each.getsockname() for each in server.sockets] == [name]
         server.close()
         await server.wait_closed()
         assert sock.fileno() == -1

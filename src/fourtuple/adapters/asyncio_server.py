@@ -43,7 +43,10 @@ class InstalledServer(asyncio.AbstractServer):
         bound = self._bound
         if bound is None:
             return ()
-        return tuple(map(trsock.TransportSocket, bound.socks if bound.given is None else [bound.given]))
+        # If the program has closed its own object meanwhile, the copy goes on, as with uvloop.
+        given = bound.given
+        socks = bound.socks if given is None or given.fileno() < 0 else [given]
+        return tuple(map(trsock.TransportSocket, socks))
 
     def is_serving(self) -> bool:
         """Return whether it accepts connections."""
