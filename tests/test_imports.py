@@ -44,7 +44,7 @@ LADDER = (
 
 # Rooms that see less than their step would let them.
 ONLY = {
-    "events": "address four_tuple",
+    "events": "errors address four_tuple",
     "stream": "errors fast_path four_tuple events options framing rates",
     "tls": "errors files address options stream proxy",
     "tls.layer": "errors fast_path stream tls.info tls.records",
@@ -60,7 +60,7 @@ ONLY = {
     "care": "net.tcpinfo",
     "probing": "errors address four_tuple framing options stream tls proxy net inspector blocking",
     "engine": "errors forking fast_path address four_tuple events options framing rates stream net",
-    "pool": "errors backoff address events options framing stream client.options printable",
+    "pool": "errors backoff address events options framing stream client.options printable typevars",
     "blocking": "errors forking address events options framing stream tls proxy net connection.info "
     "client.options pool typevars _lazy",
     "serving.values": "",

@@ -38,6 +38,8 @@ Out_contra = TypeVar("Out_contra", contravariant=True, default=Any)
 #: The types of the peer's framing, where they differ: what the peer can send, and what it receives.
 PeerOut_contra = TypeVar("PeerOut_contra", contravariant=True, default=Any)
 PeerIn_co = TypeVar("PeerIn_co", covariant=True, default=Any)
+#: The type of a client's ping, in the protocol of its framing.
+Ping_contra = TypeVar("Ping_contra", contravariant=True, default=Any)
 #: The type of ``connection.state``.
 S = TypeVar("S", default=Any)
 #: The type of ``connection.service_state``, which the service's lifespan yields.
@@ -48,5 +50,7 @@ In = TypeVar("In", default=Any)
 Out = TypeVar("Out", default=Any)
 NewIn = TypeVar("NewIn", default=Any)
 NewOut = TypeVar("NewOut", default=Any)
+#: The type of a client's ping: one that its framing sends.
+Ping = TypeVar("Ping", default=Any)
 #: The type of messages that are received and sent back.
 M = TypeVar("M", default=Any)

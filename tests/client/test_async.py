@@ -46,6 +46,20 @@ def test_a_cancelled_request_keeps_its_place(run_async: RunAsync, peer: Peer) ->
     run_async(main())
 
 
+def test_a_timeout_of_the_greeting_itself_is_told_as_it_is(run_async: RunAsync, peer: Peer) -> None:
+    async def greet(_: object) -> None:
+        raise TimeoutError("no answer to the login")
+
+    async def main() -> None:
+        async with Client(peer.address, "line", greet=greet, retries=Retries(delay=SECONDS)) as client:
+            with pytest.raises(
+                DeadlinePassed, match="not connected in that time: TimeoutError: no answer to the login"
+            ):
+                await client.request(b"one", 0.05)
+
+    run_async(main())
+
+
 def test_a_cancelled_waiter_leaves_the_queue(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
         async with Client(

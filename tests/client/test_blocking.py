@@ -16,7 +16,8 @@ from fourtuple import Pool, Pushes, Service, serve_in_thread
 from fourtuple.blocking import Client
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.shared_socket import SharedSocket
-from fourtuple.errors import ConnectionEnded, FourTupleError
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
+from fourtuple.events import ClientDisconnected, Event
 from fourtuple.net.sockets import reset_on_close
 
 
@@ -110,6 +111,29 @@ def test_interrupts_anywhere(key: Any) -> None:
     assert set(outcomes) <= {"reply", "interrupted", "perhaps_sent"}
     assert outcomes.count("interrupted") > 50
     assert outcomes.count("reply") > 50
+
+
+@pytest.mark.parametrize("name", ["ping", "key"])
+def test_a_function_that_waits_for_the_client_that_calls_it(peer: Peer, name: str) -> None:
+    told: list[Event] = []
+
+    def waits(message: Any = b"") -> Any:
+        return message if message == b"first" else client.request(b"nested")
+
+    functions: dict[str, Any] = {name: waits}
+    client = Client(peer.address, "line", pool=Pool(ping_interval=0.001), observer=told.append, **functions)
+    text = r"request\(\) was called in a function that the client calls \(ping=, key=, observer=\), and would wait for"
+    with client:
+        client.wait_ready(SECONDS)
+        if name == "key":
+            with pytest.raises(ConnectionBusy, match=text):
+                client.request(b"second", SECONDS)
+            return
+        until(lambda: client.clock() > client.pool.members.due)
+        with client._changed:
+            client.pool.advance(client.clock())
+        gone = next(each for each in told if isinstance(each, ClientDisconnected))
+        assert isinstance(gone.error, ConnectionBusy)
 
 
 def test_the_thread_that_reads_serves_the_others(peer: Peer) -> None:

@@ -355,6 +355,28 @@ def test_a_permanent_failure_ends_it_for_all(clients: Clients, peer: Peer) -> No
     client.wait_ready(SECONDS)
 
 
+@pytest.mark.parametrize("method", ["request", "wait_ready", "send", "drain", "receive"])
+def test_greet_that_waits_for_its_own_client_fails_at_once(clients: Clients, peer: Peer, method: str) -> None:
+    def greet(_: Any) -> Any:
+        ours = client.client if clients.kind == "async" else client
+        match method:
+            case "request" | "send":
+                return getattr(ours, method)(b"login")
+            case "receive":
+                return ours.pushes().receive()
+            case _:
+                return getattr(ours, method)()
+
+    client = clients(peer, greet=greet, pushes=Pushes(), retries=Retries())
+    shown = r"pushes\(\).receive" if method == "receive" else method
+    text = rf"client of 127.0.0.1:\d+: {shown}\(\) was called in greet=, which must use the connection that it is given"
+    with pytest.raises(PermanentFailure, match=text) as caught:
+        client.request(b"one", SECONDS)
+    assert caught.value.fate is Fate.NOT_SENT
+    assert client.state == "failed"
+    assert client.statistics.connects_failed == 1
+
+
 # -- 10: abandoned replies ----------------------------------------------------------------------------------
 
 
@@ -567,6 +589,52 @@ def test_a_ping_without_a_reply_ends_the_connection(clients: Clients, peer: Peer
         assert line.hear() == b"one"
         line.say(b"ONE")
         asking.result(SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("framing", "options", "text"),
+    [
+        ("line", {"ping": b"PING\r\n"}, r"ping: expected a message that line can encode, got b'PING\\r\\n': EncodeErr"),
+        ("line+json", {"ping": b"x"}, r"ping: expected a message that line\+json can encode, got b'x': EncodeError: "),
+        (
+            "line",
+            {"ping": b"x", "key": lambda _: {}["id"]},
+            r"ping: expected a message that key= can read, got b'x': K",
+        ),
+        ("line", {"ping": b"x", "key": lambda _: None}, "ping: the key function returned None"),
+        (
+            "line",
+            {"ping": b"x", "key": lambda _: [1]},
+            r"ping: the key function returned \[1\] for a request, which cannot be looked up",
+        ),
+    ],
+)
+def test_a_ping_that_cannot_be_sent_is_rejected(
+    clients: Clients, peer: Peer, framing: str, options: dict[str, Any], text: str
+) -> None:
+    with pytest.raises(OptionError, match=text):
+        clients(peer, framing, **options)
+
+
+@pytest.mark.parametrize("ping", [lambda: {}["ping"], lambda: b"PING\r\n", lambda: None])
+def test_a_ping_function_that_fails_ends_the_connection(clients: Clients, peer: Peer, ping: Any) -> None:
+    """Its requests are served on a new one, and their timeouts hold."""
+    client = clients(peer, ping=ping, pool=Pool(ping_interval=0.01))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    until(lambda: clients.idles(client) or client.statistics.closed_ping > 0)
+    assert line.hear() == b""
+    assert client.statistics.pings == 0
+    gone = next(event for event in clients.events if isinstance(event, ClientDisconnected))
+    assert (gone.why, type(gone.error)) in [("ping", KeyError), ("ping", EncodeError), ("ping", TypeError)]
+    with pytest.raises(DeadlinePassed):
+        client.request(b"unanswered", 0.05)
+    asking = clients.begin(client.request, b"one", SECONDS, idempotent=True)
+    line = peer.accept()
+    while (heard := line.hear()) != b"one":
+        line = line if heard else peer.accept()
+    line.say(b"LATE", b"ONE")
+    assert asking.result(SECONDS) in (b"LATE", b"ONE")
 
 
 def test_keepalive_and_user_timeout_are_on(clients: Clients, peer: Peer) -> None:
@@ -837,6 +905,7 @@ def test_a_full_inbox_drops_the_oldest_if_told_to(clients: Clients, peer: Peer) 
     assert pushes.receive(SECONDS) == Gap(dropped=dropped)
     assert pushes.receive(SECONDS) == b"*%030d" % dropped
     pushes.close()
+    assert client.statistics.gaps == 1
 
 
 def test_pushes_that_stand_before_a_reply_without_end(clients: Clients, peer: Peer) -> None:

@@ -165,6 +165,17 @@ def test_an_inbox_that_drops_keeps_the_newest() -> None:
     assert inbox.take() == "large"
 
 
+def test_a_gap_of_a_reconnect_that_is_dropped_is_told_with_the_pushes() -> None:
+    inbox = PushInbox(Pushes(max_inbox=100, overflow="drop_oldest"), "server")
+    inbox.put_gap(Gap(since=1000.0, seconds=2.0))
+    inbox.put("large", 1000)
+    assert [inbox.take(), inbox.take(), inbox.take()] == [Gap(1000.0, 2.0), "large", NOTHING]
+    inbox.put_gap(Gap(since=1000.0, seconds=2.0))
+    assert inbox.put("a", 60) is False
+    assert inbox.put("b", 60) is True
+    assert [inbox.take(), inbox.take(), inbox.take()] == [Gap(1000.0, 2.0, dropped=1), "b", NOTHING]
+
+
 def test_keys_are_checked() -> None:
     with pytest.raises(OptionError, match="key: expected one function, or two: of requests and of replies, got 3"):
         Correlation.of((str, str, str), None, False)  # type: ignore[arg-type]

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+import math
 from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fourtuple import Fate, Pool, Retries
-from fourtuple.errors import ConnectionLost, ConnectRefused, DeadlinePassed, EncodeError, EndOfFile, PermanentFailure
+from fourtuple import Fate, Pool, Pushes, Retries
+from fourtuple.errors import (
+    ConnectionLost,
+    ConnectRefused,
+    DeadlinePassed,
+    EncodeError,
+    EndOfFile,
+    OptionError,
+    PermanentFailure,
+)
+from fourtuple.events import ClientDisconnected
 from fourtuple.pool import Call, ConnectionPool, Correlation, Member
 from fourtuple.pool.calls import Kind
 from fourtuple.pool.dialling import Dial
+from fourtuple.pool.pushes import PushInbox
 from fourtuple.pool.report import Report
 
 
@@ -78,6 +90,10 @@ def dial(pool: ConnectionPool, now: float) -> tuple[Member, FakeLink]:
     return member, link
 
 
+def raises() -> Any:
+    raise ValueError("no ping")
+
+
 class Storm(RuleBasedStateMachine):
     """Calls, cancels, replies, deadlines, losses and failures, in any order."""
 
@@ -87,14 +103,27 @@ class Storm(RuleBasedStateMachine):
         abandoned=st.integers(0, 3),
         by_key=st.booleans(),
         max_requests=st.sampled_from([None, 1, 3]),
+        ping=st.sampled_from([None, "ping", "unsendable", "raises"]),
+        request_timeout=st.sampled_from([None, 10.0]),
     )
-    def begin(self, connections: int, pipelined: int, abandoned: int, by_key: bool, max_requests: int | None) -> None:
+    def begin(
+        self,
+        connections: int,
+        pipelined: int,
+        abandoned: int,
+        by_key: bool,
+        max_requests: int | None,
+        ping: str | None,
+        request_timeout: float | None,
+    ) -> None:
         self.now = 1000.0
         self.number = itertools.count(1)
         correlation = Correlation(lambda message: message, lambda message: message) if by_key else Correlation()
         self.by_key = by_key
         self.pool = make_pool(
             correlation,
+            None if ping is None else raises if ping == "raises" else lambda: ping,
+            request_timeout=request_timeout,
             max_connections=connections,
             max_pipelined=pipelined,
             max_abandoned=abandoned,
@@ -220,13 +249,26 @@ class Storm(RuleBasedStateMachine):
         assert counts.waiting == len(undone) - len(outstanding)
         assert counts.open == len(self.alive()) <= self.pool._options.max_connections
         members = [self.links[link] for link in self.alive()]
-        assert sum(member.live for member in members) == len(outstanding)
+        checking = sum(member.checking for member in members)
+        assert sum(member.live for member in members) == len(outstanding) + checking
         assert all(member.live >= 0 and member.abandoned >= 0 for member in members)
         assert all(link.closed == member.ended for link, member in self.links.items())
         assert all(member.live <= self.pool._options.max_pipelined for member in members)
         # Nobody waits while a connection that may take a request is idle.
         if counts.waiting:
             assert not any(member.usable and member.idle and not member.link.crowded for member in members)
+
+    @invariant()
+    def nothing_spins(self) -> None:
+        """What is due is done at once, or is due later; and a check always ends."""
+        if not hasattr(self, "pool"):
+            return
+        self.advance()
+        assert min(self.pool.members.due, self.pool._deadlines.next() or math.inf) > self.now
+        for member in map(self.links.__getitem__, self.alive()):
+            if member.checking:
+                assert not member.idle
+                assert self.pool._deadlines.next() is not None
 
     def teardown(self) -> None:
         """After all of it: nothing is in use, nothing waits, and the next request is served."""
@@ -469,6 +511,138 @@ def test_no_ping_to_a_busy_connection() -> None:
     pool.received(member, "pong", 1, 39.5)
     assert member.usable
     assert pool.statistics(40.0).requests == 1
+
+
+@pytest.mark.parametrize("ping", [lambda: "unsendable", raises])
+def test_a_ping_that_cannot_be_sent_ends_its_connection(ping: Any) -> None:
+    """The next request goes to a new connection at once: nothing is known against the server."""
+    told: list[Any] = []
+    pool = make_pool(ping=ping, ping_interval=30.0, retries=Retries(after_loss=5.0))
+    pool._report = Report("server", told.append)
+    ask(pool, "first", timeout=None)
+    member, _ = dial(pool, 0.0)
+    pool.received(member, "reply", 1, 0.0)
+    pool.advance(30.0)
+    assert member.ended
+    counts = pool.statistics(30.0)
+    assert (counts.pings, counts.closed_ping, counts.closed_check) == (0, 1, 0)
+    gone = next(each for each in told if isinstance(each, ClientDisconnected))
+    assert gone.why == "ping"
+    assert isinstance(gone.error, EncodeError | ValueError)
+    call = ask(pool, "second", 30.0)
+    _, link = dial(pool, 30.0)
+    assert link.sent == ["second"]
+    assert not call.done
+
+
+def test_a_ping_that_is_due_when_a_request_comes_and_cannot_be_sent() -> None:
+    pool = make_pool(ping=raises, ping_interval=30.0)
+    ask(pool, "first", timeout=None)
+    member, _ = dial(pool, 0.0)
+    pool.received(member, "reply", 1, 0.0)
+    call = ask(pool, "second", 31.0, timeout=1.0)
+    assert member.ended
+    assert not call.done
+    pool.advance(32.0)
+    with pytest.raises(DeadlinePassed):
+        call.result()
+
+
+@pytest.mark.parametrize("key", [lambda message: 1 / 0, lambda message: None, lambda message: []])
+def test_a_ping_without_a_key_ends_its_connection(key: Any) -> None:
+    keys = Correlation(lambda message: key(message) if message == "ping" else message, lambda message: message)
+    pool = make_pool(keys, ping=lambda: "ping", ping_interval=30.0)
+    ask(pool, "first", timeout=None)
+    member, _ = dial(pool, 0.0)
+    pool.received(member, "first", 1, 0.0)
+    pool.advance(30.0)
+    assert member.ended
+    assert pool.statistics(30.0).pings == 0
+
+
+def test_a_ping_is_bounded_without_request_timeout() -> None:
+    """Otherwise no request could use the connection again."""
+    pool = make_pool(ping=lambda: "ping", ping_interval=30.0, request_timeout=None)
+    ask(pool, "first", timeout=None)
+    member, link = dial(pool, 0.0)
+    pool.received(member, "reply", 1, 0.0)
+    pool.advance(30.0)
+    assert link.sent[-1] == "ping"
+    pool.advance(59.9)
+    assert not member.ended
+    pool.advance(60.0)
+    assert member.ended
+    assert pool.statistics(60.0).closed_check == 1
+
+
+def test_a_connection_that_has_aged_wakes_no_one_until_its_reply() -> None:
+    pool = make_pool(max_age=100.0, request_timeout=None)
+    ask(pool, "first", timeout=None)
+    member, _ = dial(pool, 0.0)
+    pool.advance(200.0)
+    assert member.retiring == "age"
+    assert pool.next_moment() is None
+    pool.received(member, "reply", 1, 300.0)
+    assert member.ended
+
+
+def test_a_connection_that_the_peer_has_finished_gets_no_ping() -> None:
+    """It stays for the pushes before the end of file; a ping that is never sent must not be due for ever."""
+    pool = make_pool(ping=lambda: "ping", ping_interval=30.0)
+    pool.inbox = PushInbox(Pushes(), "server")
+    pool.stays = True
+    member, link = dial(pool, 0.0)
+    pool.finishing(member)
+    pool.advance(40.0)
+    assert not link.sent
+    assert not member.ended
+    assert (pool.next_moment() or math.inf) > 40.0
+
+
+@pytest.mark.parametrize("state", ["greeting", "busy"])
+def test_a_deadline_tells_what_was_waited_for(state: str) -> None:
+    pool = make_pool(max_pipelined=1, request_timeout=None)
+    call = ask(pool, "first", timeout=5.0)
+    if state == "greeting":
+        pool.dial_begins(0.0)
+        pool.dial_greets(0.0)
+    else:
+        dial(pool, 0.0)
+        call = ask(pool, "second", timeout=5.0)
+    pool.advance(5.0)
+    with pytest.raises(DeadlinePassed) as caught:
+        call.result()
+    if state == "greeting":
+        assert "not connected in that time: greet has not ended" in str(caught.value)
+    else:
+        assert "no connection was free in that time" in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [[1], {}])
+def test_a_key_that_cannot_be_one(key: Any) -> None:
+    pool = make_pool(Correlation(lambda _: key, lambda message: message))
+    call = ask(pool, "first", timeout=None)
+    dial(pool, 0.0)
+    with pytest.raises(OptionError, match="for a request, which cannot be looked up: unhashable type"):
+        call.result()
+
+
+def test_an_error_that_is_a_frozen_dataclass_is_told() -> None:
+    """It refuses attributes, also those of exceptions."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(Exception):
+        number: int
+
+    def key(_: Any) -> Any:
+        raise Frozen(7)
+
+    pool = make_pool(Correlation(key, key))
+    call = ask(pool, "first", timeout=None)
+    dial(pool, 0.0)
+    with pytest.raises(Frozen) as caught:
+        call.result()
+    assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
 
 
 def test_ages_are_spread() -> None:

@@ -22,17 +22,16 @@ from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import after, clock, earlier
 from fourtuple.blocking.pushes import PushStream
 from fourtuple.client.options import ClientOptions, Connect
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
 from fourtuple.forking import holds, why
-from fourtuple.framing import Framing
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, ConnectionPool, Gap, Health, Member
 from fourtuple.pool.calls import Kind, told
-from fourtuple.pool.correlation import KeyOf
-from fourtuple.pool.plan import Plan
+from fourtuple.pool.correlation import FramingOfPing, KeyOf
+from fourtuple.pool.plan import Plan, called_in_greet
 from fourtuple.pool.pushes import NOTHING
-from fourtuple.typevars import Generic, In_co, Out_contra
+from fourtuple.typevars import Generic, In_co, Out_contra, Ping
 
 
 class Client(Generic[In_co, Out_contra]):
@@ -49,10 +48,10 @@ class Client(Generic[In_co, Out_contra]):
     def __init__(
         self,
         address: Address | str,
-        framing: Framing[In_co, Out_contra] | str,
+        framing: FramingOfPing[In_co, Out_contra, Ping] | str,
         *,
         greet: Callable[[BlockingConnection[In_co, Out_contra]], object] | None = None,
-        ping: Any = None,
+        ping: Ping | Callable[[], Ping] | None = None,
         key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
         is_push: Callable[[In_co], bool] | None = None,
         on_push: Callable[[In_co | Gap], object] | None = None,
@@ -65,7 +64,7 @@ class Client(Generic[In_co, Out_contra]):
     ) -> None:
         self._plan = Plan.of(
             address,
-            framing,
+            framing,  # type: ignore[arg-type]  # a checker sees less of it here than it is; it is checked there
             Connect(**options),
             pool=pool,
             retries=retries,
@@ -87,6 +86,8 @@ class Client(Generic[In_co, Out_contra]):
         self._changed = threading.Condition(threading.RLock())
         #: The threads that call ``on_push`` now: a request made there does not call it again.
         self._delivering: set[int] = set()
+        #: The thread that greets now.
+        self._greeting: int | None = None
         self._forked = False
         holds(self)
 
@@ -99,7 +100,7 @@ class Client(Generic[In_co, Out_contra]):
         after a failure. By default both are as the client was told.
         """
         call = self._plan.call(message, timeout, idempotent)
-        reply: In_co = self._outcome(call)
+        reply: In_co = self._outcome(call, "request()")
         return reply
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -110,12 +111,12 @@ class Client(Generic[In_co, Out_contra]):
         """
         check_timeout(timeout)
         seconds = self._plan.options.whole_timeout if timeout is None else timeout
-        self._outcome(Call(kind=Kind.READY, timeout=seconds))
+        self._outcome(Call(kind=Kind.READY, timeout=seconds), "wait_ready()")
 
-    def _outcome(self, call: Call) -> Any:
+    def _outcome(self, call: Call, method: str) -> Any:
         """Put a call into the queue, and work until it is done."""
         with self._changed:
-            self._check_usable()
+            self._check_may_wait(method)
             self.pool.ask(call, self.clock())
             try:
                 self._work_until(lambda: call.done, call)
@@ -137,7 +138,7 @@ class Client(Generic[In_co, Out_contra]):
         """
         check_timeout(timeout)
         with self._changed:
-            self._check_usable()
+            self._check_may_wait("send()")
             link = self.pool.member_for_send(self.clock()).link
             assert isinstance(link, BlockingLink)
             start = link.position
@@ -154,8 +155,8 @@ class Client(Generic[In_co, Out_contra]):
     def pushes(self) -> PushStream[In_co]:
         """Return an iterator over the messages that answer no request; iterating does the work of reading.
 
-        After a reconnect it yields a :class:`~fourtuple.Gap`. Raises :class:`~fourtuple.errors.OptionError` if the
-        client was made without ``pushes=``.
+        It yields a :class:`~fourtuple.Gap` where some may be missing: after a reconnect, and where a full inbox dropped
+        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``.
         """
         inbox = self.pool.inbox
         if inbox is None or self._on_push is not None:
@@ -170,7 +171,7 @@ class Client(Generic[In_co, Out_contra]):
         assert inbox is not None
         until = after(timeout, self.clock)
         with self._changed:
-            self._check_usable()
+            self._check_may_wait("pushes().receive()")
             self._work_until(lambda: len(inbox) > 0 or self.pool.closed, None, until)
             self._changed.notify_all()
             if (push := inbox.take()) is not NOTHING:
@@ -211,6 +212,7 @@ class Client(Generic[In_co, Out_contra]):
         """Refuse new requests, wait for those of other threads, at most ``timeout`` seconds, and close."""
         until = after(timeout, self.clock)
         with self._changed:
+            self._check_may_wait("drain()")
             self.pool.drain()
             while not self.pool.drained and (until is None or self.clock() < until):
                 self._changed.wait(None if until is None else until - self.clock())
@@ -272,6 +274,16 @@ class Client(Generic[In_co, Out_contra]):
     def _check_usable(self) -> None:
         if self._forked:
             raise told(ConnectionEnded(why(f"client of {self._plan.address}: it")), Fate.NOT_SENT)
+
+    def _check_may_wait(self, method: str) -> None:
+        """Raise in a function of the program that the client itself has called and waits for. Called under the lock."""
+        self._check_usable()
+        address = self._plan.address
+        if self._greeting == threading.get_ident():
+            raise told(called_in_greet(address, method), Fate.NOT_SENT)
+        if self.pool.advancing:  # under the lock, so it is this thread
+            text = f"{method} was called in a function that the client calls (ping=, key=, observer=), and would wait"
+            raise told(ConnectionBusy(f"client of {address}: {text} for itself"), Fate.NOT_SENT)
 
     def _work_until(self, done: Callable[[], bool], call: Call | None, until: float | None = None) -> None:
         """Do what is due, connect, read and wait, until ``done()``, or until a moment. Called under the lock.
@@ -339,7 +351,11 @@ class Client(Generic[In_co, Out_contra]):
                 if self._greet is not None:
                     connection._socket.latest = until
                     with self._unlocked():
-                        self._greet(connection)
+                        self._greeting = threading.get_ident()
+                        try:
+                            self._greet(connection)
+                        finally:
+                            self._greeting = None
                     connection._socket.latest = None
             if self.pool.closed:  # another thread closed it meanwhile
                 connection.abort()

@@ -21,13 +21,12 @@ from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
 from fourtuple.errors import Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
-from fourtuple.framing import Framing
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, told
-from fourtuple.pool.correlation import KeyOf
+from fourtuple.pool.correlation import FramingOfPing, KeyOf
 from fourtuple.pool.plan import Plan
-from fourtuple.typevars import Generic, In_co, Out_contra
+from fourtuple.typevars import Generic, In_co, Out_contra, Ping
 
 
 class Client(OnLoop, Generic[In_co, Out_contra]):
@@ -42,19 +41,22 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     address, framing
         As for :func:`fourtuple.connect`. A name is looked up again for each connection.
     greet
-        Called with each new :class:`~fourtuple.Connection` before any request uses it: log in, subscribe again. The
-        ``timeout`` of connecting includes it. If it raises, the attempt has failed and another one follows; raise
-        :class:`~fourtuple.errors.PermanentFailure` if none can succeed. Default: None.
+        Called with each new :class:`~fourtuple.Connection` before any request uses it: log in, subscribe again. It uses
+        that connection, not the client, which has it only afterwards. The ``timeout`` of connecting includes it. If it
+        raises, the attempt has failed and another one follows; raise :class:`~fourtuple.errors.PermanentFailure` if
+        none can succeed. Default: None.
     ping
         A message, or a function that makes one, that is sent on a connection without a request for ``ping_interval``;
-        its reply shows that the server lives. Default: None, as only the protocol knows one.
+        its reply shows that the server lives. A message is encoded at once, and its ``key`` taken, to see that it can
+        be sent. If a function raises, or what it returns cannot be sent, the connection is closed, with the event
+        :class:`~fourtuple.events.ClientDisconnected`. Default: None, as only the protocol knows one.
     key
         How replies are told: a function that returns the key of a request or a reply, or a pair of functions. Default:
         None, which means that replies come in the order of the requests.
     is_push, on_push, pushes
         For messages that answer no request: ``is_push`` recognises them, ``on_push`` is called with each, and with
-        a :class:`~fourtuple.Gap` after a reconnect, a plain or an async function; ``pushes=Pushes()`` lets you iterate
-        over :meth:`pushes` instead. Default: none, and such a message closes its connection.
+        a :class:`~fourtuple.Gap` where some may be missing, a plain or an async function; ``pushes=Pushes()`` lets you
+        iterate over :meth:`pushes` instead. Default: none, and such a message closes its connection.
     idempotent
         Whether a request may be repeated although the server may have carried it out: True, or a function of the
         message. Default: False, so nothing is ever done twice.
@@ -73,10 +75,10 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     def __init__(
         self,
         address: Address | str,
-        framing: Framing[In_co, Out_contra] | str,
+        framing: FramingOfPing[In_co, Out_contra, Ping] | str,
         *,
         greet: Callable[[Connection[In_co, Out_contra]], Awaitable[object]] | None = None,
-        ping: Any = None,
+        ping: Ping | Callable[[], Ping] | None = None,
         key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
         is_push: Callable[[In_co], bool] | None = None,
         on_push: Callable[[In_co | Gap], object] | None = None,
@@ -89,7 +91,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     ) -> None:
         plan = Plan.of(
             address,
-            framing,
+            framing,  # type: ignore[arg-type]  # a checker sees less of it here than it is; it is checked there
             Connect(**options),
             pool=pool,
             retries=retries,
@@ -130,6 +132,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         :class:`~fourtuple.errors.ConnectionEnded` after close() or drain(). If it is cancelled, its late reply is
         dropped.
         """
+        self._check_not_greeting("request()")
         while self._plan.correlation.by_time and any(each.has_unread for each in self._readers.values()):
             await asyncio.sleep(0)  # the engine reads pushes in the loop's next turn
         reply: In_co = await self._outcome(
@@ -144,6 +147,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         :class:`~fourtuple.errors.PermanentFailure`.
         """
         check_timeout(timeout)
+        self._check_not_greeting("wait_ready()")
         seconds = self._plan.options.whole_timeout if timeout is None else timeout
         await self._outcome(lambda done, wake: Call(kind=Kind.READY, timeout=seconds, wake=wake, gone=done.cancelled))
 
@@ -177,6 +181,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         message would be kept without anyone knowing. Other errors as :meth:`request`.
         """
         self._enter()
+        self._check_not_greeting("send()")
         now = self.clock()
         try:
             link = self.pool.member_for_send(now).link
@@ -203,8 +208,8 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     def pushes(self) -> PushStream[In_co]:
         """Return an iterator over the messages that answer no request, and keep the client connected from now on.
 
-        After a reconnect it yields a :class:`~fourtuple.Gap`. Raises :class:`~fourtuple.errors.OptionError`
-        if the client was made without ``pushes=``.
+        It yields a :class:`~fourtuple.Gap` where some may be missing: after a reconnect, and where a full inbox dropped
+        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``.
         """
         self._enter()
         inbox = self.pool.inbox
@@ -226,6 +231,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         """Refuse new requests, wait for the replies of those that were made, at most ``timeout`` seconds, and close."""
         check_timeout(timeout)
         loop = self._enter()
+        self._check_not_greeting("drain()")
         self.pool.drain()
         self._advance()
         with suppress(TimeoutError):

@@ -33,7 +33,7 @@ from fourtuple.errors import (
 from fourtuple.forking import holds, why
 from fourtuple.pool import ConnectionPool
 from fourtuple.pool.calls import told
-from fourtuple.pool.plan import Plan
+from fourtuple.pool.plan import Plan, called_in_greet
 from fourtuple.pool.pushes import NOTHING
 from fourtuple.printable import error_text, repr_of
 from fourtuple.service.registration import function_name
@@ -91,6 +91,11 @@ class OnLoop:
         if self._loop is not running and running is not None and not self.pool.closed:
             raise ConnectionEnded(f"client of {self._plan.address}: its event loop was closed; make a client per loop")
 
+    def _check_not_greeting(self, method: str) -> None:
+        """Raise PermanentFailure in ``greet``, where the client would wait for itself."""
+        if self._dialling is not None and self._dialling is asyncio.current_task():
+            raise told(called_in_greet(self._plan.address, method), Fate.NOT_SENT)
+
     def _advance(self) -> None:
         """Do what is due, and see to it that what is due later will be done."""
         now = self.clock()
@@ -129,8 +134,9 @@ class OnLoop:
         """Make one attempt to connect and to greet."""
         connection: Connection | None = None
         seconds = self._plan.chosen.timeout
+        limit = asyncio.timeout(seconds)
         try:
-            async with asyncio.timeout(seconds):
+            async with limit:
                 plan = self._plan
                 connection = await connected(plan.address, plan.framing, plan.chosen, self._reader)
                 self.pool.dial_greets(self.clock())
@@ -138,7 +144,7 @@ class OnLoop:
                     await _awaitable(self._greet, self._greet(connection), connection)
         except BaseException as error:
             self._drop(connection)
-            self._dial_failed(error, connection)
+            self._dial_failed(error, connection, late=limit.expired())
             if _asked_to_end(error):
                 raise
         else:
@@ -150,13 +156,13 @@ class OnLoop:
             self._dialling = None
             self._advance()
 
-    def _dial_failed(self, error: BaseException, connection: Connection | None) -> None:
+    def _dial_failed(self, error: BaseException, connection: Connection | None, *, late: bool) -> None:
         """Tell the pool why an attempt failed, whatever ``greet`` raised; and the loop, if it is to end the program."""
         if isinstance(error, KeyboardInterrupt | SystemExit):
             self._interrupt(error)
         if self.pool.closed:
             return
-        if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError):
+        if isinstance(error, TimeoutError) and not isinstance(error, FourTupleError) and late:
             # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
             seconds = self._plan.chosen.timeout or 0.0
             error = DeadlinePassed("connect", seconds, str(self._plan.address), "greet was not done in time")
@@ -206,6 +212,7 @@ class OnLoop:
     # -- pushes ---------------------------------------------------------------------------------------------
 
     async def _next_push(self) -> Any:
+        self._check_not_greeting("pushes().receive()")
         inbox = self.pool.inbox
         assert inbox is not None
         while (push := inbox.take()) is NOTHING:

@@ -20,7 +20,8 @@ class NotConnected(FourTupleError, ConnectionError):
 class PermanentFailure(FourTupleError, ConnectionError):
     """Raise it in a client's ``greet`` if no later attempt can succeed, for example for a wrong password.
 
-    The client then stops connecting, and raises it to all requests, until ``expire()`` tells it to try again.
+    The client then stops connecting, and raises it to all requests, until ``expire()`` tells it to try again. A client
+    raises it itself if its ``greet`` waits for this client, or is not an async function.
     """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fourtuple.errors import Fate
 from fourtuple.events.base import Event, event
 
 
@@ -56,7 +57,8 @@ class ClientDisconnected(Event):
     """A connection of a client has ended.
 
     ``why`` is ``peer`` (end of file), ``error``, ``unexpected`` (a message that answers no request), ``check``,
-    ``abandoned``, ``idle``, ``age``, ``requests``, ``expired``, ``fresh`` (it made room for a new one) or ``closed``.
+    ``ping`` (a ping could not be made or sent), ``abandoned``, ``idle``, ``age``, ``requests``, ``expired``, ``fresh``
+    (it made room for a new one) or ``closed``.
 
     ``address`` is that of its server. ``connection`` names the connection; ``error`` is the error that ended it, or
     None.
@@ -76,7 +78,7 @@ class ClientRetried(Event):
     """
 
     address: str
-    fate: str
+    fate: Fate
     error: Exception
 
 
@@ -128,11 +130,12 @@ class ClientStatistics:
       ``perhaps_sent`` requests that are allowed now.
     - Connections ended, by reason: ``closed_peer`` (the server's FIN), ``closed_error`` (a failure),
       ``closed_unexpected`` (a message that answers nothing), ``closed_check`` (the check before use, or an unanswered
-      ping), ``closed_abandoned`` (abandoned replies: too many, or too old), ``closed_fresh`` (to make room for a new
-      connection), ``closed_idle``, ``closed_age``, ``closed_requests`` and ``closed_expired`` (``max_idle``,
-      ``max_age``, ``max_requests``, ``expire()``), ``closed_closed`` (``close()`` and ``drain()``).
+      ping), ``closed_ping`` (a ping could not be made or sent), ``closed_abandoned`` (abandoned replies: too many, or
+      too old), ``closed_fresh`` (to make room for a new connection), ``closed_idle``, ``closed_age``,
+      ``closed_requests`` and ``closed_expired`` (``max_idle``, ``max_age``, ``max_requests``, ``expire()``),
+      ``closed_closed`` (``close()`` and ``drain()``).
     - ``pings`` were sent. ``pushes`` were received: ``pushes_waiting`` wait now, ``pushes_dropped`` were dropped;
-      ``gaps`` counts the times when pushes may have been missed.
+      ``gaps`` counts the times when pushes may have been missed: reconnects, and each run of dropped pushes.
     """
 
     open: int = 0
@@ -155,6 +158,7 @@ class ClientStatistics:
     closed_error: int = 0
     closed_unexpected: int = 0
     closed_check: int = 0
+    closed_ping: int = 0
     closed_abandoned: int = 0
     closed_idle: int = 0
     closed_age: int = 0

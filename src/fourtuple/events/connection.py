@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fourtuple.errors import DeadlinePassed, MessageError, TlsError, UnmappedMessage
 from fourtuple.events.base import Event, event
 from fourtuple.events.ending import Reason, Statistics
 from fourtuple.four_tuple import Name
@@ -50,7 +51,7 @@ class TlsFailed(Event):
 
     id: int
     name: Name
-    error: Exception
+    error: TlsError
 
 
 @event
@@ -63,7 +64,7 @@ class MessageFailed(Event):
 
     id: int
     name: Name
-    error: Exception
+    error: MessageError | UnmappedMessage
 
 
 @event
@@ -77,7 +78,7 @@ class MessageUnmapped(Event):
 
     id: int
     name: Name
-    error: Exception
+    error: UnmappedMessage
 
 
 @event
@@ -140,7 +141,7 @@ class DeadlineMissed(Event):
 
     id: int
     name: Name
-    error: Exception
+    error: DeadlinePassed
 
 
 @event

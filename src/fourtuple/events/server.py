@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fourtuple.address import Address
+from fourtuple.errors import OptionError
 from fourtuple.events.base import Event, event
 from fourtuple.four_tuple import Name
 
@@ -66,7 +67,7 @@ class CertificatesRead(Event):
 class CertificatesFailed(Event):
     """The certificate files were read again and cannot be used (``error``); those read before stay in force."""
 
-    error: Exception
+    error: OptionError
 
 
 @event

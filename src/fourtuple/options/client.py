@@ -241,20 +241,22 @@ class Pushes(Options):
 
     max_inbox: int = option(
         1 * MIB,
-        "octets of pushes that wait to be consumed",
+        "octets, not messages, of pushes that wait to be consumed",
         unit="octets",
         reason="a second of news at a megabyte a second",
         minimum=1,
     )
-    """Octets of pushes that wait to be consumed. Default: 1m (a second of news at a megabyte a second)."""
+    """Octets, not messages, of pushes that wait to be consumed. Default: 1m (a second of news at a megabyte a second).
+    """
     overflow: Literal["stop_reading", "drop_oldest"] = option(
         "stop_reading",
         "what a full inbox does: `stop_reading` until the consumer has taken some (the server waits), or "
-        "`drop_oldest`, which counts what is lost",
+        "`drop_oldest`: a `Gap` stands in their place, with their number as `dropped`",
         reason="nothing is lost without your decision",
     )
-    """What a full inbox does: `stop_reading` until the consumer has taken some (the server waits), or `drop_oldest`,
-    which counts what is lost. Default: stop_reading (nothing is lost without your decision).
+    """What a full inbox does: `stop_reading` until the consumer has taken some (the server waits), or `drop_oldest`: a
+    `Gap` stands in their place, with their number as `dropped`. Default: stop_reading (nothing is lost without your
+    decision).
     """
 
     if TYPE_CHECKING:

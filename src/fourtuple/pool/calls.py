@@ -164,7 +164,9 @@ def told(error: Exception, fate: Fate, cause: BaseException | None = None) -> Ex
     """
     copy = alone(error)
     assert copy is not None
-    copy.__cause__ = cause or error.__cause__
-    copy.fate = fate  # type: ignore[attr-defined]  # an exception of the user's own code also gets the attribute
-    copy.__notes__ = [*getattr(error, "__notes__", ()), _NOTES[fate]]
+    # An exception of the user's own code also gets these; a frozen dataclass refuses them by assignment.
+    put = BaseException.__setattr__
+    put(copy, "__cause__", cause or error.__cause__)
+    put(copy, "fate", fate)
+    put(copy, "__notes__", [*getattr(error, "__notes__", ()), _NOTES[fate]])
     return copy

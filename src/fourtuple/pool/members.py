@@ -135,9 +135,12 @@ class Members:
         self.due = min(map(self._next_look, self._members), default=math.inf)
 
     def _next_look(self, member: Member) -> float:
+        if member.retiring:
+            return math.inf  # its last reply ends it
         if not member.idle:
             return member.expires  # its last reply brings the next look at the rest
-        ping = member.last_active + self._options.ping_interval if self._pings else math.inf
+        pings = self._pings and member.usable  # one that the peer has finished gets no ping: it ends by itself
+        ping = member.last_active + self._options.ping_interval if pings else math.inf
         return min(self._idle_until(member), member.expires, ping)
 
     def __iter__(self) -> Iterator[Member]:

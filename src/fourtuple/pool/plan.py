@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.client.options import Connect
-from fourtuple.errors import AddressError, OptionError
+from fourtuple.errors import AddressError, OptionError, PermanentFailure
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
@@ -17,6 +17,7 @@ from fourtuple.pool.correlation import Correlation, KeyOf
 from fourtuple.pool.pool import ConnectionPool
 from fourtuple.pool.pushes import PushInbox
 from fourtuple.pool.report import Report
+from fourtuple.printable import error_text, repr_of
 
 #: The socket options of a client: a dead server is found within 45 s, whether or not octets are in flight. The user
 #: timeout is what keepalive takes (30 + 3 x 5 s), because it replaces the count of probes (tcp(7), TCP_USER_TIMEOUT).
@@ -85,14 +86,18 @@ class Plan:
             raise AddressError(str(address), "'*' is every address of this machine; to connect, name one")
         if chosen.sockets is None:
             chosen = chosen.replace(sockets=CLIENT_SOCKETS)
+        cut = parse_framing(framing)
+        correlation = Correlation.of(key, is_push, takes_pushes)
+        if ping is not None and not callable(ping):
+            _check_ping(ping, cut, correlation)
         return cls(
             parsed,
-            parse_framing(framing),
+            cut,
             chosen,
             options,
             retries or Retries(),
             (pushes or Pushes()) if takes_pushes else None,
-            Correlation.of(key, is_push, takes_pushes),
+            correlation,
             ping if ping is None or callable(ping) else lambda: ping,
             idempotent,
             observer,
@@ -128,3 +133,28 @@ class Plan:
             check_flag("idempotent", idempotent)
         seconds = self.options.whole_timeout if timeout is None else timeout
         return Call(message, timeout=seconds, idempotent=idempotent, wake=wake, gone=gone)
+
+
+def called_in_greet(address: object, method: str) -> PermanentFailure:
+    """Return the error for a client that ``greet`` waits for: it would wait for itself, at each attempt again."""
+    return PermanentFailure(
+        f"client of {address}: {method} was called in greet=, which must use the connection that it is given: this "
+        "client has it only when greet= has returned"
+    )
+
+
+def _check_ping(ping: Any, framing: Framing, correlation: Correlation) -> None:
+    """Raise OptionError for a message that cannot be sent: otherwise each connection would end when it first idles."""
+    advice = "if greet= changes the framing, give a function that returns the message"
+    try:
+        framing.encode(ping)
+    except Exception as error:
+        text = f"ping: expected a message that {framing} can encode, got {repr_of(ping)}: {error_text(error)}"
+        raise OptionError(f"{text}; {advice}") from error
+    try:
+        correlation.outstanding("ping").key_for(ping)
+    except OptionError:
+        raise
+    except Exception as error:
+        text = f"ping: expected a message that key= can read, got {repr_of(ping)}: {error_text(error)}"
+        raise OptionError(text) from error

@@ -182,12 +182,19 @@ class ConnectionPool(Receiving):
         return "not connected in that time"
 
     def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
-        seconds = self._options.request_timeout or 0.0
+        which, seconds = self._reply_within(call) or ("", 0.0)
         if call.kind is Kind.PING:
-            error = DeadlinePassed("request_timeout", seconds, attempt.member.link.name, "no reply to the ping")
+            error = DeadlinePassed(which, seconds, attempt.member.link.name, "no reply to the ping")
             self._lose(attempt.member, "check", error, now)
         else:
-            self._late(call, attempt, "request_timeout", seconds, now)
+            self._late(call, attempt, which, seconds, now)
+
+    def _reply_within(self, call: Call) -> tuple[str, float] | None:
+        """Return the option that bounds the wait for a reply, and its seconds; None if nothing does."""
+        if self._options.request_timeout is not None:
+            return "request_timeout", self._options.request_timeout
+        # No request can use the connection until the ping is answered, so this wait always has a bound.
+        return ("ping_interval", self._options.ping_interval) if call.kind is Kind.PING else None
 
     def _late(self, call: Call, attempt: Attempt, which: str, seconds: float, now: float) -> None:
         link = attempt.member.link
@@ -240,7 +247,7 @@ class ConnectionPool(Receiving):
 
     def _pick(self, now: float, *, fresh: bool) -> Member | None:
         """Return a connection that was checked; None if there is none now."""
-        # It ends: each turn of this loop returns a member, removes it, or marks it as checking.
+        # It ends: each turn of this loop returns a member, removes it, or sends a ping and marks it as checking.
         while (member := self.members.pick(fresh=fresh)) is not None:
             if not member.idle:
                 self._wants_more = self._wants_more or not self.members.full
@@ -253,12 +260,23 @@ class ConnectionPool(Receiving):
         return None
 
     def _ping_if_due(self, member: Member, now: float) -> bool:
-        """Send a ping if one is due; return whether the connection waits for its reply."""
+        """Send a ping if one is due; return whether no request may use the connection now.
+
+        It then waits for the reply, or has ended because there was no ping to send: what cannot be checked is not used.
+        A new connection needs no ping at first, so requests are still served.
+        """
         if self._ping is None or not self.members.ping_due(member, now):
             return False
-        self._report.count("pings")
+        try:
+            message = self._ping()
+        except Exception as error:
+            self._lose(member, "ping", error, now)
+            return True
         member.checking = True
-        self._hand(Call(self._ping(), kind=Kind.PING, wake=lambda: self._pinged(member)), member, now)
+        call = Call(message, kind=Kind.PING, wake=lambda: self._pinged(member))
+        self._hand(call, member, now)
+        if call.error is not None:  # it has no key, or cannot be encoded
+            self._lose(member, "ping", call.error, now)
         return True
 
     def _pinged(self, member: Member) -> None:
@@ -303,8 +321,10 @@ class ConnectionPool(Receiving):
         if call.kind is Kind.REQUEST:
             member.served += 1
             self.members.used(member, now)
-        if self._options.request_timeout is not None:
-            self._deadlines.add(now + self._options.request_timeout, (call, attempt))
+        elif call.kind is Kind.PING:
+            self._report.count("pings")
+        if (within := self._reply_within(call)) is not None:
+            self._deadlines.add(now + within[1], (call, attempt))
         self._look_at(member, now)
 
     def _withdraw(self, attempt: Attempt) -> None:

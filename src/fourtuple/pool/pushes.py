@@ -15,8 +15,10 @@ from fourtuple.options import Pushes
 class Gap:
     """Something may be missing here, in the place of the pushes that were missed.
 
-    After a reconnect, ``since`` is the moment at which the connection was lost (seconds since 1970), and ``seconds`` is
-    how long the client was not connected. If the inbox was full and dropped pushes, ``dropped`` is their number.
+    There are two causes. After a reconnect, ``since`` is the moment at which the connection was lost (seconds since
+    1970), and ``seconds`` is how long the client was not connected. If the inbox was full and dropped pushes
+    (``Pushes(overflow="drop_oldest")``), ``dropped`` is their number; ``since`` and ``seconds`` are 0 unless there also
+    was a reconnect among them.
     """
 
     since: float = 0.0
@@ -91,6 +93,7 @@ class PushInbox:
         #: Octets that wait, and pushes dropped since the last one was taken.
         self.size: int = 0
         self._dropped_here = 0
+        self._gap_here: Gap | None = None  # a Gap of a reconnect that was dropped too, until it is told with the pushes
         self.received: int = 0
         self.dropped: int = 0
         #: The consumer; None before there is one, and after it has said that it ends.
@@ -118,6 +121,8 @@ class PushInbox:
             if not isinstance(message, Gap):
                 self.dropped += 1
                 self._dropped_here += 1
+            elif self._gap_here is None:  # the first: since then something may be missing
+                self._gap_here = message
         return not before and self._dropped_here > 0
 
     def put_gap(self, gap: Gap) -> None:
@@ -126,8 +131,10 @@ class PushInbox:
 
     def take(self) -> Any:
         """Return the next push or Gap; NOTHING if there is none."""
-        if self._dropped_here:
-            gap, self._dropped_here = Gap(dropped=self._dropped_here), 0
+        if self._dropped_here or self._gap_here is not None:
+            first = self._gap_here or Gap()
+            gap = Gap(first.since, first.seconds, self._dropped_here)
+            self._gap_here, self._dropped_here = None, 0
             return gap
         if not self._items:
             return NOTHING

@@ -69,6 +69,7 @@ class Receiving(Losing):
         assert inbox is not None
         self._report.count("pushes")
         if inbox.put(message, octets):
+            self._report.count("gaps")
             self._report.tell(PushesDropped(self.address, len(inbox)))
         if inbox.flooded:
             text = f"{inbox.size} octets of pushes wait, and a request waits behind them; {inbox.allowed} are allowed"

@@ -19,7 +19,7 @@ class Retrying(PoolState):
         call.kept_losses += kept and fate is Fate.NOT_SENT
         if self._tries_again(call, fate, now):
             self._report.count(f"retried_{fate.value}")
-            self._report.tell(ClientRetried(self.address, fate.value, error))
+            self._report.tell(ClientRetried(self.address, fate, error))
             self._requeue(call)
         else:
             call.fail(error, fate)

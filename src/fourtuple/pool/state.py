@@ -91,6 +91,11 @@ class PoolState:
         return dialler.not_before if wanted else None
 
     @property
+    def advancing(self) -> bool:
+        """Whether :meth:`ConnectionPool.advance` runs now; it may call functions of the program."""
+        return self._advancing
+
+    @property
     def address(self) -> str:
         """The server's address."""
         return self._report.address

@@ -44,7 +44,8 @@ class MemoryPair(Generic[Near, Far, Each]):
     """Two connected connections; ``near, far = pair`` unpacks them.
 
     With two framings, a type checker knows the types of ``pair.near`` and ``pair.far``, but not of unpacked ones,
-    because an iterator has only one type.
+    because an iterator has only one type. As a tuple it would have two, but mypy then infers ``Any`` for what an
+    unpacked connection sends, with one framing, too.
 
     ``near`` and ``far`` are the connections, ``sockets`` what they run on, ``clock`` measures their deadlines.
     :func:`memory_pair` and :func:`async_memory_pair` make it.
@@ -125,7 +126,8 @@ def memory_pair(
     Parameters
     ----------
     framing, far_framing
-        How messages are cut, as values or as text. By default the far end has the same framing.
+        How messages are cut, as values or as text. By default the far end has the same framing. With two framings,
+        write ``pair.near`` and ``pair.far``: a checker has no types for ``near, far = memory_pair(...)`` then.
     cut
         The most octets of one read: ``1`` for octet by octet, ``[3, 1]`` for three and one in turn. None, the default,
         means all octets available. ``pair.there.cut()`` and ``pair.back.cut()`` change it for one direction.

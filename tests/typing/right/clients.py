@@ -7,7 +7,17 @@ from typing import Any, assert_type
 import fourtuple.blocking
 from fourtuple import BlockingConnection, Client, Connection, Fate, FourTupleError, Gap, Pool, Pushes
 from fourtuple.client import PushStream
-from fourtuple.framing import Fixed, mapped
+from fourtuple.errors import MessageError, OptionError, TlsError, UnmappedMessage
+from fourtuple.events import (
+    CertificatesFailed,
+    ClientRetried,
+    DeadlineMissed,
+    Event,
+    MessageFailed,
+    MessageUnmapped,
+    TlsFailed,
+)
+from fourtuple.framing import Fixed, Framing, mapped
 from fourtuple.framing.base import Octets
 
 
@@ -30,6 +40,69 @@ async def by_text() -> None:
 
 async def greet(connection: Connection[int, int]) -> None:
     assert_type(await connection.request(1), int)
+
+
+class Get: ...
+
+
+class Put: ...
+
+
+def read_put(message: bytes) -> Put:
+    return Put()
+
+
+def write_either(message: Get | Put) -> bytes:
+    return b"0000"
+
+
+puts = mapped(Fixed(4), read_put, write_either)
+
+
+async def pings(framing: Framing) -> None:
+    assert_type(Client("127.0.0.1:9999", framing, ping=7), Client[Any, Any])
+    # What requests may be is what the framing sends, and not the narrower type of the ping.
+    assert_type(Client("127.0.0.1:9999", Fixed(16), ping=b"ping"), Client[bytes, Octets])
+    assert_type(Client("127.0.0.1:9999", Fixed(16), ping=lambda: b"ping"), Client[bytes, Octets])
+    assert_type(Client("127.0.0.1:9999", puts, ping=Get()), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", puts, ping=Get), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", "line+json", ping={"op": "ping"}), Client[Any, Any])
+    assert_type(
+        fourtuple.blocking.Client("127.0.0.1:9999", puts, ping=Get()), fourtuple.blocking.Client[Put, Get | Put]
+    )
+
+
+def key_of_either(message: Get | Put) -> int:
+    return id(message)
+
+
+def key_of_put(reply: Put) -> int:
+    return id(reply)
+
+
+def keys() -> None:
+    assert_type(Client("127.0.0.1:9999", puts, key=key_of_either), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", puts, key=(key_of_either, key_of_put)), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", Fixed(16), key=lambda message: message[:4]), Client[bytes, Octets])
+    fourtuple.blocking.Client("127.0.0.1:9999", numbers, key=lambda number: number.bit_length())
+
+
+def events_of(event: Event) -> None:
+    match event:
+        case DeadlineMissed():
+            assert_type(event.error.which, str)
+        case MessageUnmapped():
+            assert_type(event.error, UnmappedMessage)
+        case MessageFailed():
+            assert_type(event.error, MessageError | UnmappedMessage)
+        case TlsFailed():
+            assert_type(event.error, TlsError)
+        case CertificatesFailed():
+            assert_type(event.error, OptionError)
+        case ClientRetried():
+            assert_type(event.fate, Fate)
+        case _:
+            pass
 
 
 def read(message: bytes) -> int:

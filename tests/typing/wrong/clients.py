@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fourtuple.blocking
 from fourtuple import BlockingConnection, Client, Connection, Gap, Pool, Pushes, Reconnect, Retries
+from fourtuple.events import ClientRetried, DeadlineMissed
 from fourtuple.framing import Fixed, Line, mapped
 from fourtuple.framing.base import Octets
 
@@ -46,10 +47,6 @@ def greet_blocking(connection: BlockingConnection[bytes, Octets]) -> None: ...
 def takes_text(push: str) -> None: ...
 
 
-def key_of(message: str) -> str:
-    return message
-
-
 def is_push(message: str) -> bool:
     return bool(message)
 
@@ -67,6 +64,13 @@ def mistaken() -> None:
     Client("127.0.0.1:9999", Fixed(16), on_push=takes_text)  # wrong
     Client("127.0.0.1:9999", Fixed(16), is_push=is_push)  # wrong
     Client("127.0.0.1:9999", numbers, idempotent=is_push)  # wrong
+    Client("127.0.0.1:9999", Fixed(16), ping=7)  # wrong
+    Client("127.0.0.1:9999", numbers, ping=b"ping")  # wrong
+    Client("127.0.0.1:9999", numbers, ping=lambda: b"ping")  # wrong
+    Client("127.0.0.1:9999", numbers, ping=greet)  # wrong
+    fourtuple.blocking.Client("127.0.0.1:9999", numbers, ping=b"ping")  # wrong
+    Client("127.0.0.1:9999", numbers, key=7)  # wrong
+    Client("127.0.0.1:9999", numbers, key=(is_push, is_push, is_push))  # wrong
     Client("127.0.0.1:9999", 16)  # wrong
     Client(9999, Fixed(16))  # wrong
     fourtuple.blocking.Client("127.0.0.1:9999", Fixed(16)).request(7)  # wrong
@@ -74,7 +78,14 @@ def mistaken() -> None:
     fourtuple.blocking.Client("127.0.0.1:9999", numbers).request(7).encode()  # wrong
     fourtuple.blocking.Client("127.0.0.1:9999", numbers, time_out=7)  # wrong
     other: fourtuple.blocking.Client[str, str] = fourtuple.blocking.Client("127.0.0.1:9999", numbers)  # wrong
-    print(other, key_of)
+    print(other)
+
+
+def reads_events(event: DeadlineMissed | ClientRetried) -> None:
+    if isinstance(event, DeadlineMissed):
+        print(event.error.limit)  # wrong
+    else:
+        print(event.fate.note)  # wrong
 
 
 async def takes_pushes(client: Client[int, int]) -> None:
