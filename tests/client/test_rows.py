@@ -1054,7 +1054,7 @@ def test_a_server_that_hangs_up_is_named(clients: Clients, peer: Peer) -> None:
     assert isinstance(error, DeadlinePassed)
     assert error.fate is Fate.PERHAPS_SENT
     assert isinstance(error.__cause__, EndOfFile | ConnectionLost)
-    assert re.search(r"(tried \d+ times, last|attempt \d+, the one before): .*127\.0\.0\.1", str(error))
+    assert re.search(r"(tried \d+ times, last|attempt \d+, an earlier one): .*127\.0\.0\.1", str(error))
     assert "no connection was free" not in str(error)
     stopped = client.statistics
     assert stopped.connects > 1
@@ -1128,6 +1128,16 @@ def test_a_request_with_a_key_is_tried_again_after_its_timeout(clients: Clients,
         line.say(b"2 reply")
         assert asking.result(SECONDS) == b"2 reply"
         assert (client.statistics.late_replies, client.statistics.abandoned) == (1, 0)
+
+
+def test_attempts_that_all_time_out_are_counted(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, idempotent=True, pool=Pool(request_timeout=0.1, max_abandoned=1000))
+    error = failure_in(lambda: client.request(b"one", timeout=0.55))
+    peer.accept()
+    assert isinstance(error, DeadlinePassed)
+    assert re.search(r"its late reply will be dropped; attempt [2-7]\b", str(error))
+    assert str(error).count("attempt ") == 1  # it does not tell all of them, each within the next
+    assert not isinstance(error.__cause__, DeadlinePassed)
 
 
 def test_another_request_with_the_key_of_an_abandoned_one_is_refused(clients: Clients, peer: Peer) -> None:

@@ -201,10 +201,13 @@ class ConnectionPool(Receiving):
         # Octets that are still in the outbox will leave, so the request may be carried out later, in any case.
         unsent = attempt.fate(link.taken) is Fate.NOT_SENT
         detail = "its octets wait in the outbox, and may still leave" if unsent else "its late reply will be dropped"
-        if call.failure is not None:
-            detail += f"; attempt {call.tries}, the one before: {_said(call.failure)}"
+        earlier: BaseException | None = call.failure
+        if isinstance(earlier, DeadlinePassed):
+            earlier = earlier.__cause__  # it says the same as this one; what came before both may be the reason
+        if call.tries > 1:
+            detail += f"; attempt {call.tries}" + (f", an earlier one: {_said(earlier)}" if earlier is not None else "")
         error = DeadlinePassed(which, seconds, link.name, detail)
-        error.__cause__ = call.failure
+        error.__cause__ = earlier
         self._abandon(call, now)
         self._failed(call, error, Fate.PERHAPS_SENT, now)
 
@@ -409,6 +412,6 @@ class ConnectionPool(Receiving):
         self.tell_state(now)
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """Return what an error says, with its class if that is the program's own: their texts often need it."""
     return shortened(text_of(error) if isinstance(error, FourTupleError) else error_text(error).rstrip(": "))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, assert_type
 
 import fourtuple.blocking
@@ -121,6 +122,12 @@ async def pushed() -> None:
     assert_type(client.pushes(), PushStream[int])
     async for push in client.pushes():
         assert_type(push, int | Gap)
+
+
+async def in_tasks(client: Client[bytes, Octets], connection: Connection[bytes, Octets]) -> None:
+    assert_type(asyncio.create_task(client.close()), asyncio.Task[None])
+    assert_type(asyncio.create_task(connection.close()), asyncio.Task[None])
+    assert_type(asyncio.create_task(connection.send(b"question")), asyncio.Task[None])
 
 
 def greet_blocking(connection: BlockingConnection[bytes, Octets]) -> None:
