@@ -178,13 +178,15 @@ class Runner(Failing):
         It goes out in the framing of the message that it answers: ``framing``, or the one that the handler of this
         moment has changed. In all cases it counts as a message of the share: see :class:`~fourtuple.engine.Share`.
         """
-        framing = framing or self.stream.reply_framing
+        stream = self.stream
+        if framing is None:
+            framing = stream.reply_framing
         last = isinstance(words, ReplyAndClose)
         message = words.message if last else words
-        if self.stream.pending:
-            self.stream.commit()
-        if message is not None and self.stream.writing is Half.OPEN:
-            self.connection.send(message) if framing is self.stream.framing else self._say_in(framing, message)
+        if stream.pending:
+            stream.commit()
+        if message is not None and stream.writing is Half.OPEN:
+            self.connection.send(message) if framing is stream.framing else self._say_in(framing, message)
         else:
             self.channel.engine.share.spend()
         if last:

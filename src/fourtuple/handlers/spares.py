@@ -181,8 +181,13 @@ class Spares(SparesFields):
     def look_at_context(self) -> None:
         """Note whether a handler has changed the current context, which was a copy of :attr:`context`."""
         now, variables = contextvars.copy_context(), self._variables
-        if len(now) != len(variables) or any(now.get(each, _NOTHING) is not variables[each] for each in variables):
-            self.sharing = False
+        if len(now) == len(variables):
+            for variable, value in variables.items():  # not any(): its generator costs more than the rest
+                if now.get(variable, _NOTHING) is not value:
+                    break
+            else:
+                return
+        self.sharing = False
 
     def ready(self) -> bool:
         """Return whether a task can stand in now: one is parked, and no other task is running."""

@@ -60,7 +60,7 @@ static int take_to_send(PyObject *connection, PyObject *message)
         OUT(stream)->writing != turn_known.OPEN || STREAM(stream)->layer != Py_None || !turn_in_its_thread(channel))
         return 0;
     PyObject *pending = OUT(stream)->pending;
-    if (!PyList_CheckExact(pending) || PyList_GET_SIZE(pending) || !PyList_CheckExact(OUT(stream)->outbox))
+    if (!PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
         return 0;
     if (know_limits_of(stream) < 0)
         return -1;
