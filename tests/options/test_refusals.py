@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import fourtuple
-from fourtuple import Alarm, Deadlines, Limits, Reconnect, Server, Service, run, serve_in_thread
+from fourtuple import Alarm, Deadlines, Limits, Reconnect, Server, Service, run, serve_in_thread, watching
 from fourtuple import client as async_client
 from fourtuple.blocking import wait
 from fourtuple.config import FAMILIES as CONFIGURED
@@ -39,7 +39,7 @@ from fourtuple.framing import (
 from fourtuple.load import Load
 from fourtuple.load import run as run_load
 from fourtuple.options import FAMILIES, Declared, Options, declared
-from fourtuple.options.checking import kind_of
+from fourtuple.options.checking import LARGEST, kind_of
 from fourtuple.testing.memory import memory_pair
 
 FAMILY = {family.__name__: family for family in (*FAMILIES, Reconnect, Load)}
@@ -178,6 +178,7 @@ CLIENT: list[tuple[str, Any, str]] = [
     ("timeout", -1, "expected a number of seconds, 0 or more, or None, got -1"),
     ("timeout", math.nan, "expected a number of seconds, 0 or more, or None, got nan"),
     ("timeout", -math.inf, "expected a number of seconds, 0 or more, or None, got -inf"),
+    ("timeout", 10**400, f"expected no more than {LARGEST}, got 1000"),
     ("timeout", True, "expected a number of seconds, 0 or more, or None, got True"),
     ("timeout", timedelta(seconds=5), "expected a number of seconds, 0 or more, or None, got "),
     ("sockets", {"nodelay": False}, "as in Sockets(nodelay=False), got "),
@@ -211,10 +212,17 @@ def test_more_of_a_load() -> None:
     refused(lambda: run_load("127.0.0.1:1", "line", {"connections": 3}), "load", "as in Load(connections=3)")  # type: ignore[arg-type]
 
 
-TIMEOUTS = ["5", -1, -0.001, math.nan, -math.inf, True, b"1", timedelta(1), [1]]
+#: An int that no float can hold, and a float above every other bound.
+HUGE = [10**400, 1e300]
+TIMEOUTS = ["5", -1, -0.001, math.nan, -math.inf, True, b"1", timedelta(1), [1], *HUGE]
+EXPECTED = ["expected a number of seconds, ", f"expected no more than {LARGEST}, got 1"]
 
 
-@pytest.mark.parametrize("timeout", TIMEOUTS, ids=repr)
+def short(value: Any) -> str:
+    return repr(value)[:20]
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS, ids=short)
 @pytest.mark.parametrize("waiting", [False, True], ids=["nothing there", "a message there"])
 def test_a_timeout_of_a_blocking_connection(timeout: Any, waiting: bool) -> None:
     one, other = memory_pair("line")
@@ -237,13 +245,13 @@ def test_a_timeout_of_a_blocking_connection(timeout: Any, waiting: bool) -> None
             lambda timeout: wait([one], timeout),
             lambda timeout: wait([], timeout),
         ):
-            refused(lambda call=call: call(timeout), "timeout", "expected a number of seconds, ")
+            refused(lambda call=call: call(timeout), "timeout", EXPECTED[timeout in HUGE])
         assert one.statistics.messages_out == 0, "nothing was sent"
         if waiting:
             assert one.receive(timeout=0) == b"b", "nothing was lost"
 
 
-@pytest.mark.parametrize("timeout", TIMEOUTS, ids=repr)
+@pytest.mark.parametrize("timeout", TIMEOUTS, ids=short)
 def test_a_timeout_of_an_async_connection(run_async: Any, timeout: Any) -> None:
     async def main() -> None:
         async with Server(replies()) as server, async_client.connect(server.address, "line") as connection:
@@ -255,7 +263,7 @@ def test_a_timeout_of_an_async_connection(run_async: Any, timeout: Any) -> None:
                 lambda: connection.request(b"x", timeout),
                 lambda: server.drain(timeout),
             ):
-                await refused_when_awaited(call, "timeout", "expected a number of seconds, ")
+                await refused_when_awaited(call, "timeout", EXPECTED[timeout in HUGE])
             assert await connection.request(b"x") == b"x"
 
     run_async(main())
@@ -266,6 +274,42 @@ async def refused_when_awaited(call: Callable[[], Any], name: str, saw: str) -> 
         await call()
     assert str(caught.value).startswith(f"{name}: ")
     assert saw in str(caught.value)
+
+
+@pytest.mark.parametrize("timeout", TIMEOUTS, ids=short)
+def test_a_timeout_of_a_client(run_async: Any, timeout: Any) -> None:
+    with fourtuple.serve_in_thread(replies()) as server:
+        with fourtuple.blocking.Client(server.address, "line") as client:
+            for call in (lambda: client.request(b"x", timeout), lambda: client.wait_ready(timeout), lambda: client.drain(timeout)):
+                refused(call, "timeout", EXPECTED[timeout in HUGE])
+            assert client.request(b"x") == b"x"
+
+        async def main() -> None:
+            async with fourtuple.Client(server.address, "line") as client:
+                for call in (
+                    lambda: client.request(b"x", timeout),
+                    lambda: client.wait_ready(timeout),
+                    lambda: client.drain(timeout),
+                ):
+                    await refused_when_awaited(call, "timeout", EXPECTED[timeout in HUGE])
+                assert await client.request(b"x") == b"x"
+
+        run_async(main())
+
+
+@pytest.mark.parametrize("seconds", HUGE, ids=short)
+def test_seconds_that_no_clock_holds(run_async: Any, seconds: Any) -> None:
+    told = f"expected no more than {LARGEST}, got 1"
+
+    async def main() -> None:
+        async with Server(replies()) as server, async_client.connect(server.address, "line") as connection:
+            refused(lambda: connection.later(seconds, print), "seconds", told)
+            refused(lambda: connection.every(seconds, print), "seconds", told)
+            refused(lambda: Alarm(1, interval=seconds), "interval", told)
+            refused(lambda: watching(server, seconds=seconds).__enter__(), "seconds", told)
+            refused(lambda: watching(server, seconds=0).__enter__(), "seconds", "expected more than 0, got 0")
+
+    run_async(main())
 
 
 RAW: list[tuple[str, tuple[Any, ...], str, str]] = [

@@ -7,6 +7,7 @@ import errno
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -695,6 +696,85 @@ def test_a_cancelled_wait_does_not_stop_the_drain(run_async: Any, readiness: str
                 assert await server.drain() == 0
                 await server.abort()
                 assert len(seen.of(events.Draining)) == len(seen.of(events.Drained)) == 1
+
+    run_async(main())
+
+
+def stops_of(server: Server) -> list[asyncio.Task[Any]]:
+    """The tasks of the drain and the abort that are under way."""
+    return [task for task in asyncio.all_tasks() if task.get_coro().__qualname__ in ("Drain._drain", "Drain._abort")]
+
+
+def test_a_drain_that_something_cancels_ends_with_an_abort(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness, deadlines=PATIENT) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await until(lambda: server.connections)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                for task in stops_of(server):
+                    task.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await draining
+                await server.serve_forever()  # which was not cancelled
+                assert server.stopped
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("again", ["drain", "abort"])
+def test_a_stop_that_something_cancels_is_begun_anew(run_async: Any, readiness: str, again: str) -> None:
+    """A program that cancels all tasks but its own must not make its server impossible to stop."""
+    stay = asyncio.Event()
+    service = Service("line")
+
+    @service.reply
+    async def reply(message: bytes) -> bytes:
+        while not stay.is_set():
+            with suppress(asyncio.CancelledError):
+                await stay.wait()
+        return message
+
+    async def main() -> None:
+        async with serving(service, readiness, deadlines=PATIENT) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"a\n")
+                await until(lambda: server._core.tasks)
+                draining = begin(server)
+                await seen.wait(events.Draining)
+                while not draining.done():
+                    for task in stops_of(server):
+                        task.cancel()
+                    await turns(1)
+                assert draining.cancelled()
+                assert (server.draining.is_set(), server.stopped) == (True, False)
+                stay.set()
+                await asyncio.wait_for(server.drain() if again == "drain" else server.abort(), 10)
+                await server.serve_forever()
+                assert server.stopped
+                assert len(seen.of(events.Drained)) == 1
+
+    run_async(main())
+
+
+def test_a_drain_that_fails_aborts(run_async: Any, readiness: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails in it: a server that is draining for ever could not be stopped any more."""
+
+    def fails(*_arguments: Any) -> Any:
+        raise LookupError("a defect")
+
+    monkeypatch.setattr("fourtuple.serving.drain.shared_out", fails)
+
+    async def main() -> None:
+        server = Server(echo(), deadlines=PATIENT)
+        await server.start()
+        with await Peer.connect(server):
+            await until(lambda: server.connections)
+            with pytest.raises(LookupError):
+                await server.drain(5)
+            assert server.stopped
+            with pytest.raises(LookupError):
+                await server.serve_forever()
 
     run_async(main())
 

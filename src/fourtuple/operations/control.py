@@ -21,13 +21,21 @@ from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
-from fourtuple.errors import ConnectionEnded, ConnectionLost, EndOfFile, FourTupleError, MessageTooLong, OperationError
+from fourtuple.errors import (
+    ConnectionEnded,
+    ConnectionLost,
+    EndOfFile,
+    FourTupleError,
+    MessageTooLong,
+    OperationError,
+    OptionError,
+)
 from fourtuple.four_tuple import UnixName
 from fourtuple.framing import Line
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import AnyConnection, Places
 from fourtuple.operations.subject import Subject, as_json
-from fourtuple.options import Deadlines, Limits, Sockets
+from fourtuple.options import Deadlines, Limits, Sockets, check_timeout
 from fourtuple.printable import error_text, repr_of
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -171,8 +179,10 @@ def _argument(request: Mapping[str, Any], name: str, kind: type, *, default: Any
 
 async def _drain(subject: Subject, request: Mapping[str, Any]) -> None:
     timeout = request.get("timeout")
-    if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout >= 0):
-        raise OperationError(f"drain: the timeout is {repr_of(timeout)}; expected seconds, at least 0")
+    try:
+        check_timeout(timeout)
+    except OptionError as error:
+        raise OperationError(f"drain: {error}") from error
     await subject.drain(timeout)
 
 

@@ -78,12 +78,12 @@ def check_kind(name: str, value: object, annotation: str, unit: str = "") -> Non
     refuse(name, value, needed)
 
 
-#: The largest number of an option: the C counts in 64 bits, and no useful value is larger.
+#: The largest number: the C counts in 64 bits, no float holds the largest ints, and no useful value is larger.
 LARGEST = 1 << 62
 
 
 def check_range(
-    name: str, value: Any, unit: str, minimum: float | None, above: float | None, maximum: float | None = None
+    name: str, value: Any, unit: str, minimum: float | None, above: float | None, maximum: float | None = LARGEST
 ) -> None:
     """Raise OptionError for a number that is too small or too large."""
     of = f" {unit}" if unit else ""
@@ -116,6 +116,8 @@ def check_timeout(timeout: float | None) -> None:
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
     if not number or not timeout >= 0:
         refuse("timeout", timeout, "a number of seconds, 0 or more, or None")
+    if timeout != math.inf:  # infinity is another way to write None
+        check_range("timeout", timeout, "seconds", None, None)
 
 
 def check_choice(name: str, value: object, choices: Iterable[str]) -> None:

@@ -68,6 +68,8 @@ class Drain:
         self._gone = asyncio.Event()
         self._change = asyncio.Event()
         self._abort_seconds = ABORT_SECONDS
+        #: Whether the connections that had to be aborted are counted.
+        self._counted = False
         self._draining: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
 
@@ -83,7 +85,9 @@ class Drain:
     async def wait(self) -> None:
         """Return when the server has stopped. Raises what the tear-down raised."""
         await self._gone.wait()
-        await (self.drain() if self._draining is not None else self.abort())
+        # A drain that something has cancelled ends with the abort, which then tells how the stop has ended.
+        draining = self._draining is not None and not self._draining.cancelled()
+        await (self.drain() if draining else self.abort())
 
     async def drain(self, timeout: float | None = None) -> None:
         """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``)."""
@@ -91,14 +95,20 @@ class Drain:
         await asyncio.shield(self.begin(timeout))
 
     def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
-        """Begin to stop gracefully, or return the task of the drain that has begun."""
-        if self._draining is None:
+        """Begin to stop gracefully, or return the task of the drain that has begun.
+
+        One that ended before the server had stopped, because something cancelled its task, is begun anew.
+        """
+        if self._draining is None or self._ended_early(self._draining):
             self._draining = self._server.loop.create_task(self._drain(timeout))
         return self._draining
 
     async def abort(self) -> None:
-        """Stop now. Raises what the tear-down raised."""
-        if self._aborting is None:
+        """Stop now. Raises what the tear-down raised.
+
+        Like a drain, an abort that ended before the server had stopped is begun anew.
+        """
+        if self._aborting is None or self._ended_early(self._aborting):
             self._aborting = self._server.loop.create_task(self._abort())
         await asyncio.shield(self._aborting)
 
@@ -109,14 +119,24 @@ class Drain:
         cancels all tasks, including the one that aborts.
         """
         while not self._gone.is_set():
-            if self._aborting is not None and self._aborting.done():
-                self._aborting = None
             with suppress(asyncio.CancelledError):
                 await self.abort()
+
+    def _ended_early(self, stop: asyncio.Task[None]) -> bool:
+        """Whether the task of a drain or abort has ended, and the server has not stopped."""
+        return stop.done() and not self._gone.is_set()
 
     # -- gracefully ---------------------------------------------------------------------------------------
 
     async def _drain(self, timeout: float | None) -> None:
+        try:
+            await self._end_conversations(timeout)
+        finally:
+            # In every case: a server that is draining for ever could not be stopped any more.
+            await self.abort()
+
+    async def _end_conversations(self, timeout: float | None) -> None:
+        """Wait until every connection has ended, or the time for it has passed."""
         server = self._server
         self._on_begin()
         limit = timeout if timeout is not None else server.deadlines.drain_timeout
@@ -130,16 +150,13 @@ class Drain:
         if limit is not None:
             patience, self._abort_seconds = shared_out(limit)
         farewells = Farewells(started, server.deadlines, patience)
-        try:
-            while self._aborting is None and (self._sweep_queues() or self._count() or server.tasks):
-                now = server.engine.clock()
-                if patience is not None and now - started >= patience:
-                    break
-                for say in farewells.due(self._living(), now):
-                    say()
-                await self._some_ended(0.05)
-        finally:
-            await self.abort()
+        while self._aborting is None and (self._sweep_queues() or self._count() or server.tasks):
+            now = server.engine.clock()
+            if patience is not None and now - started >= patience:
+                break
+            for say in farewells.due(self._living(), now):
+                say()
+            await self._some_ended(0.05)
 
     def _count(self) -> int:
         """Return the number of connections whose end is awaited."""
@@ -184,9 +201,10 @@ class Drain:
         self._on_begin()
         for _, listener in self._listeners():
             listener.close()
-        for group in self._groups:
+        for group in () if self._counted else self._groups:
             # Before the aborts, which take connections out of the registry.
             group.registry.aborted += len(group.registry)
+        self._counted = True
         for runner in self._living():
             runner.abort()
         for task in list(server.tasks):

@@ -15,7 +15,7 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import DeadlinePassed, ServiceError
-from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable
+from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable, check_kind, check_range
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
@@ -226,7 +226,12 @@ def watching(
         The loop to watch. Default: the server's.
     file
         A descriptor. Default: 2, standard error.
+
+    Raises :class:`~fourtuple.errors.OptionError` for ``seconds`` that are not more than 0.
     """
+    check_kind("seconds", seconds, "float | None", "seconds")
+    if seconds is not None:
+        check_range("seconds", seconds, "seconds", None, 0)
     limit = server.deadlines.stall_timeout if seconds is None else seconds
     with _watched(loop or server.loop, core_of(server).given_observer, limit, file):
         yield
