@@ -13,7 +13,7 @@ import pytest
 from fourtuple import BlockingConnection, Connection, Reason, Service, events, reply_and_close
 from fourtuple import connect as connect_async
 from fourtuple.blocking import connect
-from fourtuple.errors import EndOfFile, HandlerFailed, ServiceError, UnmappedMessage
+from fourtuple.errors import EncodeError, EndOfFile, HandlerFailed, ServiceError, UnmappedMessage
 from fourtuple.framing import Unmapped
 from fourtuple.service import ReplyKind
 from rig import Peer, serving, until
@@ -168,6 +168,39 @@ def test_a_decision_that_raises_costs_the_connection(run_async: Any, readiness: 
                 peer.close()
                 assert (await seen.closed()).reason is Reason.HANDLER_ERROR
             (raised,) = seen.of(events.HandlerRaised)
+            assert raised.handler.endswith("broken")
+
+    run_async(main())
+
+
+@every_kind
+@pytest.mark.parametrize("before", [b"", b'{"n":1}\n{"n":2}\n'], ids=["first", "behind replies"])
+def test_a_decision_that_cannot_be_encoded_costs_the_connection(
+    run_async: Any, readiness: str, kind: str, before: bytes
+) -> None:
+    """As one that raises does: the greeting and the replies before it are sent, then last words, and FIN."""
+
+    async def main() -> None:
+        service = json_service(kind)
+        service.opened(lambda _connection: "welcome")
+        service.failed(lambda error, _connection: {"failed": type(error).__name__})
+
+        @service.unmapped
+        def broken(_message: Unmapped, _connection: Connection) -> Any:
+            return b"octets are no JSON value"
+
+        async with serving(service, readiness) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(before + b'nonsense\n{"n":3}\n')
+                assert said(await peer.receive_all()) == [
+                    "welcome",
+                    *({"twice": 2 * number} for number in (1, 2) if before),
+                    {"failed": HandlerFailed.__name__},
+                ]
+                peer.close()
+                assert (await seen.closed()).reason is Reason.HANDLER_ERROR
+            (raised,) = seen.of(events.HandlerRaised)
+            assert isinstance(raised.error, EncodeError)
             assert raised.handler.endswith("broken")
 
     run_async(main())

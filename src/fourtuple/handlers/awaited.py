@@ -84,7 +84,7 @@ class AwaitedReplies(Runner):
             message, framing = stream.inbox.pop(), stream.framing
             arguments = (message, *self._arguments)
             if message.__class__ is Unmapped:
-                self.say(self.decide(message))
+                self.say_decision(message)
             elif single:
                 self.say(await self.one_reply(arguments), framing)
             else:
@@ -288,7 +288,7 @@ class ConcurrentReplies(AwaitedReplies):
             elif self._slots:
                 self._slots.append((message, framing))  # the decision keeps the order of the messages
             else:
-                self.say(self.decide(message))
+                self.say_decision(message)
 
     async def _reply_in_turn(self, arguments: tuple[Any, ...]) -> Any:
         """Start when the share allows it: many tasks become ready at once."""
@@ -335,9 +335,11 @@ class ConcurrentReplies(AwaitedReplies):
                 self.failed(error)
         elif not isinstance(slot, Unmapped) and (slot.cancelled() or slot.exception() is not None):
             self.settle_after(error_of(slot), slot.cancelled())
+        elif isinstance(slot, Unmapped):
+            self.say_decision(slot, framing)
         else:
             try:
-                self.say(self.decide(slot) if isinstance(slot, Unmapped) else slot.result(), framing)
+                self.say(slot.result(), framing)
             except BaseException as error:
                 self.failed(error)
                 self.pass_on(error)

@@ -126,7 +126,7 @@ class InlineBatches(RepliesOfBatch):
         """Handle one batch, or one unmapped message; return the number of messages."""
         taken = take_batch(stream)
         if isinstance(taken, Unmapped):
-            self.say(self.decide(taken))
+            self.say_decision(taken)
             return 1
         count, framing = len(taken), stream.framing  # the handler may change both
         answer(self, checked(self._handle(taken), count, self), framing)
@@ -167,7 +167,7 @@ class AwaitedBatches(OneByOne):
             return
         taken, framing = take_batch(stream), stream.framing
         if isinstance(taken, Unmapped):
-            self.say(self.decide(taken))
+            self.say_decision(taken)
         else:
             count = len(taken)
             handling = in_context(self._handled((taken, *self._arguments)), self.host.context.copy())

@@ -205,7 +205,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
                 continue
             message, framing = stream.inbox.pop(), stream.framing
             if message.__class__ is Unmapped:
-                self.say(self.decide(message))
+                self.say_decision(message)
             elif spares.sharing:
                 try:
                     self.say(await self._in_time(function(message)), framing)

@@ -65,8 +65,10 @@ class RepliesOfBatch(Runner):
             if self._handle is None:
                 return False
             if reply is None and stream.inbox and stream.inbox[-1].__class__ is Unmapped:
-                reply = self.decide(stream.inbox.pop())
-                share.spend()
+                self.say_decision(stream.inbox.pop())
+                if stream.closing:
+                    return False
+                room = stream.limits.high_water - stream.outbox_size
             if isinstance(reply, ReplyAndClose):
                 self.say(reply)
                 return False
@@ -230,7 +232,7 @@ class InlineGenerators(RepliesOfBatch):
                         return False
                 message = stream.inbox.pop()
                 if message.__class__ is Unmapped:
-                    self.say(self.decide(message))
+                    self.say_decision(message)
                     if stream.closing:
                         return False
                     continue

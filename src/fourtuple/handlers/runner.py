@@ -15,7 +15,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     MessageError,
 )
-from fourtuple.framing import Framing
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.failing import Failing, Told
 from fourtuple.handlers.handler_timeout import HandlerTimeouts
 from fourtuple.handlers.spares import Spares
@@ -191,6 +191,18 @@ class Runner(Failing):
             self.channel.engine.share.spend()
         if last:
             self.channel.close()
+
+    def say_decision(self, message: Unmapped, framing: Framing | None = None) -> None:
+        """Send the service's decision about an unmapped message, as :meth:`say` does.
+
+        A decision that cannot be encoded ends the connection as a hook that raises does: replies before it are sent.
+        """
+        if self.stream.pending:
+            self.stream.commit()  # an error of these is the handler's, and not the hook's
+        try:
+            self.say(self.decide(message), framing)
+        except BaseException as error:
+            self.caught(error, self.service.on_unmapped)
 
     def _say_in(self, framing: Framing, message: Any) -> None:
         """Send a reply in the framing of its message, which is not that of the connection any more."""

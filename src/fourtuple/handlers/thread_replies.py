@@ -153,7 +153,7 @@ class ThreadReplies(AwaitedReplies):
             if stream.inbox[-1].__class__ is not Unmapped:
                 self._hand_over()
                 return
-            self.say(self.decide(stream.inbox.pop()))
+            self.say_decision(stream.inbox.pop())
             if stream.closing:
                 return
             if share.over:
