@@ -23,6 +23,7 @@ from handlers.crowds import FRAMINGS, KINDS, Script, both_played, each_once, pie
 )
 @given(script=scripts, small=st.booleans())
 @example(script=[([b"une", b"not"], [], "finish")], small=False)  # a reply that cannot be encoded, and one behind it
+@example(script=[([b"echo", deed, b"abo"], [], "finish") for deed in (b"oth", b"cha", b"echo")], small=False)
 def test_c_and_python_are_indistinguishable(
     run_async: RunAsync, readiness: str, kind: str, name: str, script: list[Script], small: bool
 ) -> None:

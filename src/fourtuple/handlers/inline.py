@@ -86,17 +86,15 @@ class RepliesOfBatch(Runner):
     def carry_on(self, full: bool = False) -> None:
         """Continue in Python after the turn in C left the fast path. Its replies are encoded first.
 
-        Behind a full batch, the next one is served in the next turn, as in :meth:`work`.
+        They are sent with those to the rest of the batch, as in :meth:`work`: an abort in it drops them all. Behind a
+        full batch, the next one is served in the next turn.
         """
         try:
             self._commit()
         except BaseException as error:
             self._failed(error)
         stream = self.stream
-        self.channel.flush()
-        if stream.crowded:
-            self.channel.expect_relief()
-        elif full and not stream.inbox and not stream.closing:
+        if self.has_room() and full and not stream.inbox and not stream.closing:
             self.revisit()
             self.channel.settle()
             return
