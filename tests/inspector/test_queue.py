@@ -81,7 +81,7 @@ def test_four_wait_of_three_and_the_fifth_is_dropped() -> None:
     assert "4 connections waiting to be accepted, of a backlog of 3; Linux holds one more" in told
     assert "Waiting: 127.0.0.1:" in told
     assert "The accept queue is full: the kernel drops every new SYN without a word" in told
-    # Nothing before the fifth; one with its SYN, and one more with each time that it is sent again, however late we look.
+    # Nothing before the fifth; one with its SYN, and one more with each time that it is sent again.
     assert seen["overflows"] == seen["drops"]
     first, full, fifth, again = seen["overflows"]
     assert (first, full) == (0, 0)

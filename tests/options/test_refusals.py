@@ -280,7 +280,11 @@ async def refused_when_awaited(call: Callable[[], Any], name: str, saw: str) -> 
 def test_a_timeout_of_a_client(run_async: Any, timeout: Any) -> None:
     with fourtuple.serve_in_thread(replies()) as server:
         with fourtuple.blocking.Client(server.address, "line") as client:
-            for call in (lambda: client.request(b"x", timeout), lambda: client.wait_ready(timeout), lambda: client.drain(timeout)):
+            for call in (
+                lambda: client.request(b"x", timeout),
+                lambda: client.wait_ready(timeout),
+                lambda: client.drain(timeout),
+            ):
                 refused(call, "timeout", EXPECTED[timeout in HUGE])
             assert client.request(b"x") == b"x"
 

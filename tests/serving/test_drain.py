@@ -708,7 +708,7 @@ def stops_of(server: Server) -> list[asyncio.Task[Any]]:
 def test_a_drain_that_something_cancels_ends_with_an_abort(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         async with serving(echo(), readiness, deadlines=PATIENT) as (server, seen):
-            with await Peer.connect(server) as peer:
+            with await Peer.connect(server):
                 await until(lambda: server.connections)
                 draining = begin(server)
                 await seen.wait(events.Draining)
