@@ -206,6 +206,7 @@ def test_a_connection_that_a_thread_uses_is_closed_too(run_async: Any, tmp_path:
         ('{"op": "reboot"}', "there is no operation 'reboot'"),
         ('{"op": "close"}', 'close needs "id"'),
         ('{"op": "close", "id": 3}', "expected str"),
+        (f'{{"op": "close", "id": "{"9" * 5000}"}}', "is neither the id nor the name of a connection"),
         ('{"op": "workers", "count": true}', "expected int"),
         ('{"op": "workers", "count": 0}', "from 1 to 1024"),
         ('{"op": "workers", "count": 2}', "start it with --workers"),

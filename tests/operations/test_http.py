@@ -267,6 +267,25 @@ def test_a_head_without_an_end_is_refused(run_async: Any, tmp_path: Path) -> Non
     run_async(main())
 
 
+@pytest.mark.parametrize(
+    ("size", "status"), [(http.MAX_HEAD, 200), (http.MAX_HEAD + 1, 431), (20_000, 431), (40_000, 431)]
+)
+def test_a_head_that_is_too_long_is_refused_however_it_comes(
+    run_async: Any, tmp_path: Path, size: int, status: int
+) -> None:
+    """h11 counts only while the end has not come. What comes behind a head does not count."""
+    line, end = b"GET /live HTTP/1.1\r\nHost: localhost\r\nX: ", b"\r\n\r\n"
+    head = line + b"a" * (size - len(line) - len(end)) + end
+
+    async def main() -> None:
+        async with operated(tmp_path) as world:
+            assert status_of(await world.exchange(head)) == status
+            answers = (await world.exchange(head[:-2] + b"\r\n" + head)).decode().split("HTTP/1.1 ")[1:]
+            assert [int(each[:3]) for each in answers] == ([200, 200] if status == 200 else [431])
+
+    run_async(main())
+
+
 # -- the stream of events ---------------------------------------------------------------------------------
 
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 
 from fourtuple.errors import OptionError
+from fourtuple.printable import repr_of
+
+#: The number that stands for no change of a user or group in chown(2) and setresuid(2): -1 in 32 bits.
+_NO_CHANGE = (1 << 32) - 1
 
 
 def ids_of(owner: str) -> tuple[int, int]:
@@ -21,10 +25,10 @@ def _user(name: str) -> tuple[int, int | None]:
     import pwd  # imported here: most servers name no user
 
     try:
-        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        entry = pwd.getpwuid(_number("user", name)) if name.isdigit() else pwd.getpwnam(name)
     except KeyError:
         if name.isdigit():
-            return int(name), None
+            return _number("user", name), None
         raise OptionError(f"user: there is no user {name!r} on this machine") from None
     return entry.pw_uid, entry.pw_gid
 
@@ -33,11 +37,19 @@ def _group(name: str) -> int:
     import grp  # imported here, as above
 
     if name.isdigit():
-        return int(name)
+        return _number("group", name)
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
         raise OptionError(f"group: there is no group {name!r} on this machine") from None
+
+
+def _number(what: str, digits: str) -> int:
+    """Read the number of a user or group."""
+    # Length first: int() raises another error for thousands of digits.
+    if not digits.isascii() or len(digits) > 10 or int(digits) >= _NO_CHANGE:
+        raise OptionError(f"{what}: expected a number below {_NO_CHANGE}, got {repr_of(digits, 80)}")
+    return int(digits)
 
 
 def check_can_drop(user: str | None, group: str | None) -> None:

@@ -189,6 +189,8 @@ class _Exchange:
         self.connection = connection
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
         self._is_head = False
+        #: The octets that have come since the end of the request before.
+        self._size = 0
         #: Whether no further request is read here.
         self.last = False
 
@@ -197,6 +199,9 @@ class _Exchange:
         while True:
             event = self._http.next_event()
             if isinstance(event, h11.Request):
+                # h11 counts a head only while its end has not come.
+                if self._size - self._ahead() > MAX_HEAD:
+                    raise h11.RemoteProtocolError("the head is too long", error_status_hint=431)
                 # A request without a body is at its end at once. h11 has refused headers that two readers could
                 # understand in two ways; what else announces a body may hide a request from the one before us.
                 at_its_end = isinstance(self._http.next_event(), h11.EndOfMessage)
@@ -206,7 +211,13 @@ class _Exchange:
                 return event
             if event is not h11.NEED_DATA:
                 return None
-            self._http.receive_data(await self.connection.receive_some(16 * 1024))
+            octets = await self.connection.receive_some(16 * 1024)
+            self._size += len(octets)
+            self._http.receive_data(octets)
+
+    def _ahead(self) -> int:
+        """Return the number of octets that have come behind what was read."""
+        return len(self._http.trailing_data[0])
 
     async def respond(self, response: Response) -> None:
         """Send a whole response."""
@@ -240,6 +251,7 @@ class _Exchange:
         """Begin the next request; return whether there may be one."""
         if self.last or self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
+        self._size = self._ahead()
         self._http.start_next_cycle()
         return True
 

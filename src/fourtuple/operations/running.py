@@ -142,7 +142,7 @@ def check(options: Operations) -> None:
 def http_address(text: str) -> Address:
     """Read the address of the HTTP server; a port alone is one of 127.0.0.1."""
     try:
-        return Address("127.0.0.1", int(text)) if text.isascii() and text.isdigit() else Address.parse(text)
+        return Address.parse(text)
     except AddressError as error:
         raise OptionError(f"http: {error}") from error
 

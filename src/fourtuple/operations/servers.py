@@ -21,8 +21,9 @@ from fourtuple.net.descriptors import default_connections
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
-from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status
+from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status, number_of
 from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, declared, nearest
+from fourtuple.printable import repr_of
 from fourtuple.server import Server, core_of, lifecycle_of
 from fourtuple.tls import TlsLayer
 
@@ -239,9 +240,11 @@ class Servers:
         return True
 
     def _find(self, id: str) -> Runner | None:
+        number = number_of(id)
+        wanted = _name(id) if number is None else number
         for server in self._servers:
             for registry in lifecycle_of(server).registries:
-                runner = registry.runners.get(int(id)) if id.isascii() and id.isdigit() else registry.find(_name(id))
+                runner = registry.runners.get(wanted) if isinstance(wanted, int) else registry.find(wanted)
                 if runner is not None:
                     return runner
         return None
@@ -383,4 +386,4 @@ def _name(text: str) -> FourTuple:
     try:
         return FourTuple.parse(text)
     except AddressError as error:
-        raise OperationError(f"{text!r} is neither the id nor the name of a connection: {error}") from error
+        raise OperationError(f"{repr_of(text)} is neither the id nor the name of a connection: {error}") from error

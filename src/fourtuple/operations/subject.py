@@ -14,6 +14,12 @@ from fourtuple.observe.snapshot import Snapshot
 State = Literal["starting", "serving", "suspended", "draining", "stopped"]
 
 
+def number_of(text: str) -> int | None:
+    """Return the number of a connection or worker in a request; None for a text that is not one."""
+    # Length first: int() raises an error for thousands of digits.
+    return int(text) if len(text) < 20 and text.isascii() and text.isdigit() else None
+
+
 class Listening(TypedDict):
     """One listener of one service. Numbers are None where the kernel does not say."""
 

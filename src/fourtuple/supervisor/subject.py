@@ -22,7 +22,7 @@ from fourtuple.operations.servers import (
     read_limits,
     shown,
 )
-from fourtuple.operations.subject import Conversing, Listening, State, Status
+from fourtuple.operations.subject import Conversing, Listening, State, Status, number_of
 from fourtuple.operations.subject import Worker as WorkerStatus
 from fourtuple.options import Limits
 from fourtuple.supervisor.numbers import Numbers
@@ -244,11 +244,12 @@ class Supervised:
         """Close a connection: ``SLOT/ID``, or its four-tuple."""
         slot, _, number = id.rpartition("/")
         if slot:
-            found = self._supervisor.slots.find(int(slot)) if slot.isascii() and slot.isdigit() else None
+            place = number_of(slot)
+            found = None if place is None else self._supervisor.slots.find(place)
             if found is None or found.worker is None:
                 return False
             return bool(await found.worker.channel.request("close", timeout=2.0, id=number, abort=abort))
-        if id.isascii() and id.isdigit():
+        if number_of(id) is not None:
             raise OperationError(f"close {id}: also give the number of the worker, as in 1/{id}")
         return any((await self._supervisor.ask("close", id=id, abort=abort)).values())
 
