@@ -390,6 +390,48 @@ def test_a_handler_that_swallows_its_cancellation_keeps_no_process(serve: Serve,
     assert "handler stubborn.answer does not end; the server stops without waiting for it" in done.err
 
 
+CANCELS_ALL = """
+import asyncio
+from fourtuple import Service
+
+service = Service("line")
+
+@service.reply
+async def answer(message):
+    if message == b"cancel":
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+    return message
+"""
+
+
+@pytest.mark.parametrize("draining", [False, True], ids=["serving", "draining"])
+def test_a_program_that_cancels_all_tasks_is_told_so_and_stops(serve: Serve, tmp_path: Path, draining: bool) -> None:
+    path = tmp_path / "cancels.py"
+    path.write_text(CANCELS_ALL)
+    server = serve(str(path), "--drain-timeout", "20")
+    with server.connect() as sock, server.connect() as other:
+        for each in (sock, other):
+            each.sendall(b"a\n")
+            assert each.recv(9) == b"a\n"
+        other.sendall(b"half")
+        if draining:
+            server.process.send_signal(signal.SIGTERM)
+            server.line_with("Draining")
+        sock.sendall(b"cancel\n")
+        if not draining:
+            assert sock.recv(9) == b"cancel\n"
+            server.line_with("Draining")
+            other.sendall(b" a line\n")
+            assert other.recv(99) == b"half a line\n", "it drains"
+            other.close()
+            sock.close()
+        done = server.wait()
+    assert "Traceback" not in done.err
+    assert done.code == 1
+    assert ("the program has cancelled the task that serves" in done.err) or draining
+
+
 def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) -> None:
     process = start(
         STUBBORN + REPLY + "@service.lifespan\n"

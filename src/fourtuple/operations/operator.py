@@ -130,8 +130,8 @@ class Operator:
 
         As :func:`fourtuple.run`, for all servers. ``loop_factory`` makes the event loop. Default: asyncio's event loop.
         ``on_start`` is called with the operator once all servers listen. Raises
-        :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread, and where an event loop runs
-        already.
+        :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread, where an event loop runs
+        already, and after a drain, if the program has cancelled the task that serves.
         """
         check_no_loop("operator.run()", "async with operator: await operator.serve_forever()")
         check_callable("loop_factory", loop_factory)

@@ -76,7 +76,7 @@ def run(
         Called with the server once it listens.
 
     Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
-    there. Also where an event loop runs already.
+    there. Also where an event loop runs already, and after a drain, if the program has cancelled the task that serves.
     """
 
     check_no_loop("fourtuple.run()", "async with Server(...) as server: await server.serve_forever()")
@@ -118,8 +118,8 @@ async def serve_until_stopped(group: Group, signals: StopSignals, on_start: Call
     On SIGHUP, servers with TLS read their certificates again. A call that holds the loop is reported: see
     :func:`watching`. One that still holds it when the time for the stop has passed ends the process.
 
-    Raises :class:`StoppedEarly`, and what :meth:`Server.start <fourtuple.Server.start>` and a service's tear-down
-    raise.
+    Raises :class:`StoppedEarly`, what :meth:`Server.start <fourtuple.Server.start>` and a service's tear-down raise,
+    and :class:`~fourtuple.errors.ServiceError` after a drain, if the program has cancelled the task that serves.
     """
     stopping = _Stopping(group, signals)
     loop = asyncio.get_running_loop()
@@ -129,6 +129,13 @@ async def serve_until_stopped(group: Group, signals: StopSignals, on_start: Call
             await stopping.serve(on_start)
     finally:
         signals.say(", after the tear-down")
+
+
+#: What the user reads who has cancelled the task of run().
+_CANCELLED = (
+    "the program has cancelled the task that serves, as `for task in asyncio.all_tasks(): task.cancel()` does; "
+    "the server has stopped"
+)
 
 
 class _Stopping:
@@ -181,15 +188,31 @@ class _Stopping:
                 with hearing_hangup(group):
                     if on_start is not None:
                         on_start()
-                    await group.serve_forever()
+                    await self._served()
                 for task in self._tasks:
-                    await task
+                    await asyncio.wait({task})
+                    if not task.cancelled():  # by the program: the servers have stopped without it
+                        task.result()
         except asyncio.CancelledError:
             first = self._signals.first
-            if self._listening or first is None:
-                raise
             self._forget_cancellation()
+            if self._listening or first is None:
+                raise ServiceError(_CANCELLED) from None
             raise StoppedEarly(first) from None
+
+    async def _served(self) -> None:
+        """Wait until the servers have stopped.
+
+        If the program cancels this task, they drain, and at the second time they abort; then ServiceError is raised.
+        """
+        group = self._group
+        for wait in (group.serve_forever, group.drain, group.abort):
+            with suppress(asyncio.CancelledError):
+                await wait()
+                break
+            self._forget_cancellation()
+        if wait != group.serve_forever:
+            raise ServiceError(_CANCELLED)
 
     def _forget_cancellation(self) -> None:
         """Undo the task's cancellation, which was for the set-up alone."""
