@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from fourtuple.errors import OptionError
-from fourtuple.printable import repr_of
 
 #: The number that stands for no change of a user or group in chown(2) and setresuid(2): -1 in 32 bits.
 _NO_CHANGE = (1 << 32) - 1
@@ -48,7 +47,8 @@ def _number(what: str, digits: str) -> int:
     """Read the number of a user or group."""
     # Length first: int() raises another error for thousands of digits.
     if not digits.isascii() or len(digits) > 10 or int(digits) >= _NO_CHANGE:
-        raise OptionError(f"{what}: expected a number below {_NO_CHANGE}, got {repr_of(digits, 80)}")
+        cut = "..." if len(digits) > 20 else ""
+        raise OptionError(f"{what}: expected a number below {_NO_CHANGE}, got {digits[:20]}{cut}")
     return int(digits)
 
 
