@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,8 +11,23 @@ import pytest
 from fourtuple import Service, serve_in_thread
 from fourtuple.blocking import connect
 from fourtuple.errors import FramingTextError, OptionError
-from fourtuple.framing import Framing, Mapped, Resp, parse_framing
+from fourtuple.framing import (
+    ContentLength,
+    Fixed,
+    Framing,
+    Gap,
+    Json,
+    Length,
+    Line,
+    Mapped,
+    Raw,
+    Resp,
+    Varint,
+    checked,
+    parse_framing,
+)
 from fourtuple.options import Limits, Sockets
+from fourtuple.options.checking import LARGEST
 from fourtuple.options.declaring import Declared, declared
 
 SOON = 20.0
@@ -103,3 +119,54 @@ def test_the_deepest_value_is_decoded_and_encoded(depth: int) -> None:
     octets = b"*1\r\n" * depth + b":1\r\n"
     (value,) = framing.decoder().feed(octets)
     assert framing.encode(value) == octets
+
+
+SIZES: list[tuple[Callable[[Any], object], str]] = [
+    (lambda n: Fixed(n), "fixed: the size"),
+    (lambda n: Fixed(3).decoder() and Line(max_message=n), "line: max_message"),
+    (lambda n: Line(max_sent=n), "line: max_sent"),
+    (lambda n: Length(4, max_message=n), "length: max_message"),
+    (lambda n: Length(n), "length: the width"),
+    (lambda n: Length(4, offset=n), "length: the offset"),
+    (lambda n: Length(4, adjustment=n), "length: the adjustment"),
+    (lambda n: Length(4, skip=n), "length: skip"),
+    (lambda n: Length(4, mask=n), "length: mask"),
+    (lambda n: Varint(n), "varint: the width"),
+    (lambda n: Varint(4, offset=n), "varint: the offset"),
+    (lambda n: Raw(max_message=n), "raw: max_message"),
+    (lambda n: ContentLength(max_header=n), "content-length: max_header"),
+    (lambda n: Json(max_depth=n), "json: max_depth"),
+    (lambda n: Resp(max_depth=n), "resp: max_depth"),
+    (lambda n: Resp(max_count=n), "resp: max_count"),
+    (lambda n: Resp(n), "resp: the protocol"),
+    (lambda n: Resp(max_message_memory=n), "resp: max_message_memory"),
+    (lambda n: Gap(n), "gap: gap_timeout"),
+    (lambda n: checked(Line(), bytes, size=n), "checked: size"),
+    (lambda n: checked(Line(), lambda octets: b"1", size=1, first=n), "checked: first"),
+    (lambda n: checked(Line(), lambda octets: b"1", size=1, end=n), "checked: end"),
+]
+
+
+@pytest.mark.parametrize(("make", "told"), SIZES, ids=[told for _, told in SIZES])
+def test_a_number_that_no_framing_can_have(make: Callable[[Any], object], told: str) -> None:
+    for number in (1 << 63, 10**400, 10**5000, -(10**5000), float("inf"), float("nan"), True, "1"):
+        with pytest.raises(OptionError, match=f"^{told} is ") as caught:
+            make(number)
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("text", ["fixed:{}", "line,max_message={}", "u32,offset={}", "length:{}", "resp,max_count={}",
+                                  "json,max_depth={}", "content-length,max_header={}", "u64,max_sent={}",
+                                  "resp,max_message_memory={}", "varint:{}", "gap:{}", "u8+check:xor@{}",
+                                  "u32,mask={}", "hdlc:{}", "resp:{}"])  # fmt: skip
+def test_a_number_in_a_text_that_no_framing_can_have(text: str) -> None:
+    for number in ("9223372036854775808", "1" + "0" * 400, "1" + "0" * 5000, "inf", "nan", "²"):
+        with pytest.raises(FramingTextError):
+            parse_framing(text.format(number))
+
+
+def test_the_largest_size_works() -> None:
+    for size in (LARGEST, (1 << 31) + 1):
+        decoder = Fixed(size).decoder()
+        assert decoder.feed(b"abc") == []
+        assert decoder.buffered == 3

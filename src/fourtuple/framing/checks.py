@@ -9,6 +9,7 @@ from typing import Any
 from fourtuple.errors import EncodeError, MalformedMessage, MessageTooLong, OptionError
 from fourtuple.framing.base import Framing
 from fourtuple.options import DEFAULT_MAX_MESSAGE, nearest, seen
+from fourtuple.options.checking import LARGEST
 
 
 def octets_of(framing: object, message: Any) -> bytes:
@@ -32,9 +33,14 @@ def _hint(message: Any) -> str:
     return ""
 
 
-def whole(value: Any, least: int, most: int | None = None) -> bool:
+def whole(value: Any, least: int, most: int = LARGEST) -> bool:
     """Whether an option's value is a whole number in its range. ``True`` is not a number."""
-    return type(value) is int and value >= least and (most is None or value <= most)
+    return type(value) is int and least <= value <= most
+
+
+def at_least(value: Any, least: int) -> str:
+    """What :func:`whole` needs without ``most``, for the error about a value."""
+    return f"no more than {LARGEST}" if type(value) is int and value > LARGEST else f"at least {least}"
 
 
 #: The most digits that are read of an announced length: enough for 64 bits. An error shows only these, marked as cut.
@@ -70,7 +76,7 @@ def check_bounds(framing: Any, announced: int | None = None) -> None:
         if bound is None:
             continue
         if not whole(bound, 1):
-            raise OptionError(f"{framing.word}: {name} is {bound!r}, it must be None or at least 1")
+            raise OptionError(f"{framing.word}: {name} is {seen(bound)}, it must be None or {at_least(bound, 1)}")
         if announced is not None and bound > announced and (name, bound) != ("max_message", DEFAULT_MAX_MESSAGE):
             raise OptionError(
                 f"{framing.word}: {name} is {bound}, the length field cannot announce more than {announced}"

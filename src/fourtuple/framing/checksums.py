@@ -17,8 +17,10 @@ from typing import Literal
 from zlib import adler32
 
 from fourtuple.errors import MalformedMessage, OptionError
+from fourtuple.framing.checks import whole
 from fourtuple.framing.usercode import check_function, encoded, name_of
-from fourtuple.options import among
+from fourtuple.options import among, seen
+from fourtuple.options.checking import LARGEST
 
 Form = Literal["be", "le", "hex"]
 
@@ -151,6 +153,9 @@ def _check_range(whom: str, first: int, end: int | None) -> None:
 def own_checksum(make: Callable[[bytes], bytes], size: int, first: int, end: int | None) -> Checksum:
     """A checksum that a function of one's own makes, of ``size`` octets."""
     check_function("checked", "checksum", make, b"", called="checksum(octets)")
+    for name, place in (("first", first), ("end", 0 if end is None else end)):
+        if not whole(place, -LARGEST):
+            raise OptionError(f"checked: {name} is {seen(place)}, it must be a whole number, as in a slice")
     _check_range("checked", first, end)
 
     @wraps(make)

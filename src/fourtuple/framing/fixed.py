@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fourtuple.errors import EncodeError, IncompleteMessage, MessageError, OptionError
 from fourtuple.framing.base import Decoder, Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import octets_of, whole
+from fourtuple.framing.checks import at_least, octets_of, whole
 from fourtuple.framing.splitting import Split
+from fourtuple.options import seen
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Fixed(Split[bytes, Octets]):
 
     def __post_init__(self) -> None:
         if not whole(self.size, 1):
-            raise OptionError(f"fixed: the size is {self.size!r}, it must be a whole number of at least 1")
+            raise OptionError(
+                f"fixed: the size is {seen(self.size)}, it must be a whole number of {at_least(self.size, 1)}"
+            )
 
     @property
     def max_message(self) -> int:

@@ -18,10 +18,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fourtuple.errors import IncompleteMessage, MalformedMessage, MessageError, MessageTooLong, OptionError
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import announced_size, check_bounds, check_marker, check_size, normalise, octets_of, whole
+from fourtuple.framing.checks import (
+    announced_size,
+    at_least,
+    check_bounds,
+    check_marker,
+    check_size,
+    normalise,
+    octets_of,
+    whole,
+)
 from fourtuple.framing.notation import excerpt
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 _END = b"\r\n\r\n"
 # RFC 9110, 5.1 and 5.5: a token before the colon, no control octets after it. These are two patterns and a strip, not
@@ -68,7 +77,10 @@ class ContentLength(Framing[bytes, Octets]):
         for each in self.content_types:
             check_marker(self, "a media type of content_types", each)
         if not whole(self.max_header, 32):
-            raise OptionError(f"content-length: max_header is {self.max_header!r} octets, it must be at least 32")
+            given = seen(self.max_header)
+            raise OptionError(
+                f"content-length: max_header is {given} octets, it must be {at_least(self.max_header, 32)}"
+            )
 
     def _overhead(self) -> int:
         return self.max_header

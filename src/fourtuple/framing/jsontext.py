@@ -17,10 +17,10 @@ from typing import ClassVar
 from fourtuple.errors import EncodeError, MessageError, OptionError
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import check_bounds, check_size, octets_of, whole
+from fourtuple.framing.checks import at_least, check_bounds, check_size, octets_of, whole
 from fourtuple.framing.jsonelements import JsonElements
 from fourtuple.framing.jsonscan import JsonDecoder
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Json(Framing[bytes, Octets]):
 
     def __post_init__(self) -> None:
         if not whole(self.max_depth, 1):
-            raise OptionError(f"json: max_depth is {self.max_depth!r}, it must be at least 1")
+            raise OptionError(f"json: max_depth is {seen(self.max_depth)}, it must be {at_least(self.max_depth, 1)}")
         check_bounds(self)
 
     @property

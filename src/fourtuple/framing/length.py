@@ -28,7 +28,7 @@ from fourtuple.framing.checks import check_bounds, check_choice, check_kinds, ch
 from fourtuple.framing.checksums import Checksum, read_checksum
 from fourtuple.framing.device_length import DeviceLengthDecoder
 from fourtuple.framing.splitting import Split
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 ByteOrder = Literal["big", "little", "native"]
 Base = Literal["binary", "decimal", "hex"]
@@ -96,14 +96,15 @@ class Length(Split[bytes, Octets]):
         check_choice(self, "base", ("binary", "decimal", "hex"))
         most = 8 if self.base == "binary" else 16
         if not whole(self.width, 1, most):
-            raise OptionError(f"length: the width is {self.width!r} octets, it must be 1 to {most}")
+            raise OptionError(f"length: the width is {seen(self.width)} octets, it must be 1 to {most}")
         check_choice(self, "byteorder", ("big", "little", "native"))
         if not whole(self.offset, 0, 1 << 16):
-            raise OptionError(f"length: the offset is {self.offset!r} octets, it must be 0 to {1 << 16}")
+            raise OptionError(f"length: the offset is {seen(self.offset)} octets, it must be 0 to {1 << 16}")
         if not whole(self.adjustment, -(1 << 32), 1 << 32):
-            raise OptionError(f"length: the adjustment is {self.adjustment!r}, it must be a whole number")
+            needed = f"a whole number from {-(1 << 32)} to {1 << 32}"
+            raise OptionError(f"length: the adjustment is {seen(self.adjustment)}, it must be {needed}")
         if self.skip is not None and not whole(self.skip, 0, 1 << 16):
-            raise OptionError(f"length: skip is {self.skip!r} octets, it must be 0 to {1 << 16}")
+            raise OptionError(f"length: skip is {seen(self.skip)} octets, it must be 0 to {1 << 16}")
         check_kinds(self)
         if len(self.lead) > self.offset:
             raise OptionError(f"length: lead has {len(self.lead)} octets, and the offset is {self.offset}")
@@ -117,7 +118,7 @@ class Length(Split[bytes, Octets]):
     def _check_mask(self) -> None:
         mask = self.mask
         if not whole(mask, 0, 256**self.width - 1) or (mask and self.base != "binary"):
-            raise OptionError(f"length: mask is {mask!r}, it must be bits of a binary field of {self.width} octets")
+            raise OptionError(f"length: mask is {seen(mask)}, it must be bits of a binary field of {self.width} octets")
         run = mask >> self._shift
         if run & (run + 1):
             raise OptionError(f"length: mask is {mask:#x}, whose bits are not one run")

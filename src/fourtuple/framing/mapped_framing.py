@@ -24,7 +24,7 @@ from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import interrupts, name_of, raised, told
-from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY, seen
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
@@ -197,7 +197,7 @@ def checked(
             raise OptionError("checked: size, first and end are for a function; a name has them in its text")
         return Mapped(framing, checksum_mapping(read_checksum(checksum)))
     if not whole(size, 1):
-        raise OptionError(f"checked: size is {size!r}, the function returns at least one octet")
+        raise OptionError(f"checked: size is {seen(size)}, the function returns at least one octet")
     return Mapped(framing, checksum_mapping(own_checksum(checksum, size or 0, first, end)))
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from typing import ClassVar, Protocol
 
 from fourtuple.errors import MessageTooLong, OptionError
-from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.framing.checks import at_least, whole
+from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY, seen
 
 #: The charge of a value besides its octets: an object, and its entry in a list or a dict. A map is charged twice this.
 VALUE = 96
@@ -59,8 +60,9 @@ def memory_bound(framing: MakesValues) -> int | None:
 def check_max_message_memory(framing: MakesValues) -> None:
     """Reject a bound below 1024 octets, which few messages could meet. For the ``__post_init__`` of framings."""
     bound = framing.max_message_memory
-    if bound is not None and (type(bound) is not int or bound < 1024):
-        raise OptionError(f"{framing.word}: max_message_memory is {bound!r}, it must be None or at least 1024 octets")
+    if bound is not None and not whole(bound, 1024):
+        needed = f"None or {at_least(bound, 1024)} octets"
+        raise OptionError(f"{framing.word}: max_message_memory is {seen(bound)}, it must be {needed}")
 
 
 def look_at_json(octets: bytes, allowed: int | None) -> None:
@@ -108,12 +110,12 @@ def weight(message: object) -> int:
     For the values of a third-party parser, which are measured: they cannot be charged as they are made.
     """
     total, waiting = 0, [message]
-    seen: set[int] = set()
+    known: set[int] = set()
     while waiting:
         each = waiting.pop()
-        if id(each) in seen:
+        if id(each) in known:
             continue
-        seen.add(id(each))
+        known.add(id(each))
         total += sys.getsizeof(each, VALUE)
         if isinstance(each, dict):
             waiting += [*each, *each.values()]

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Literal
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.framing.buffered import BufferedDecoder
-from fourtuple.framing.checks import check_bounds, check_size, whole
+from fourtuple.framing.checks import at_least, check_bounds, check_size, whole
 from fourtuple.framing.memory import TEXT, VALUE, check_max_message_memory, memory_bound
 from fourtuple.framing.respdecoder import RespDecoder
 from fourtuple.framing.respvalues import (
@@ -41,7 +41,7 @@ from fourtuple.framing.respvalues import (
     words,
 )
 from fourtuple.framing.splitting import LARGEST, Split, bound
-from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, seen
 
 #: Deeper values could be decoded, but not encoded, compared or printed: these recurse, and Python limits its stack.
 DEEPEST = 256
@@ -81,11 +81,11 @@ class Resp(Split[Any, Any]):
 
     def __post_init__(self) -> None:
         if not whole(self.protocol, 2, 3):
-            raise OptionError(f"resp: the protocol is {self.protocol!r}, it must be 2 or 3")
+            raise OptionError(f"resp: the protocol is {seen(self.protocol)}, it must be 2 or 3")
         if not whole(self.max_count, 1):
-            raise OptionError(f"resp: max_count is {self.max_count!r}, it must be at least 1")
+            raise OptionError(f"resp: max_count is {seen(self.max_count)}, it must be {at_least(self.max_count, 1)}")
         if not whole(self.max_depth, 1, DEEPEST):
-            raise OptionError(f"resp: max_depth is {self.max_depth!r}, it must be 1 to {DEEPEST}")
+            raise OptionError(f"resp: max_depth is {seen(self.max_depth)}, it must be 1 to {DEEPEST}")
         check_bounds(self)
         check_max_message_memory(self)
 

@@ -16,7 +16,7 @@ from fourtuple.errors import EncodeError, IncompleteMessage, MalformedMessage, M
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_size, octets_of, whole
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, seen
 
 
 @dataclass(frozen=True)
@@ -46,9 +46,9 @@ class Varint(Framing[bytes, Octets]):
 
     def __post_init__(self) -> None:
         if not whole(self.width, 1, 10):
-            raise OptionError(f"varint: the width is {self.width!r} octets, it must be 1 to 10")
+            raise OptionError(f"varint: the width is {seen(self.width)} octets, it must be 1 to 10")
         if not whole(self.offset, 0, 1 << 16):
-            raise OptionError(f"varint: the offset is {self.offset!r} octets, it must be 0 to {1 << 16}")
+            raise OptionError(f"varint: the offset is {seen(self.offset)} octets, it must be 0 to {1 << 16}")
         if self.offset and not self.keep:
             raise OptionError(f"varint: {self.offset} octets before the length would be lost; turn keep on")
         check_bounds(self, 128**self.width - 1)
