@@ -88,14 +88,12 @@ def test_the_refusal_of_each_endpoint_is_checked_before_workers_start(run: Run, 
 
 
 def test_a_control_socket_and_pages_in_use_are_noticed_before_workers_start(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
     with socket.socket(socket.AF_UNIX) as control, socket.create_server(("127.0.0.1", 0)) as http:
         control.bind(str(tmp_path / "control.sock"))
         control.listen()
         port = str(http.getsockname()[1])
         for flags, told in (
             (("--control", "control.sock"), "cannot listen at unix:control.sock: address already in use"),
-            (("--control", "file"), "a file that is not a socket exists there"),
             (("--http", port), f"cannot listen at 127.0.0.1:{port}: address already in use (by pid "),
             (("--http", f"*:{port}"), f"cannot listen at 0.0.0.0:{port}: address already in use (by pid "),
         ):
@@ -103,6 +101,12 @@ def test_a_control_socket_and_pages_in_use_are_noticed_before_workers_start(run:
             assert (done.code, done.text) == (3, ""), flags
             assert told in done.err
             assert "worker" not in done.err
+    (tmp_path / "file").touch()
+    for flag, place in (("--control", "file"), ("--http", "unix:file")):
+        for workers in ((), ("--workers", "2")):
+            done = run("serve", "upper", *workers, "--port", "0", flag, place)
+            assert done.code == 2
+            assert done.err == f"fourtuple: {flag}: file: a file that is not a socket exists there\n"
     # The file that a killed server has left is not an error, and neither is one beside which the server ends.
     done = run("serve", "nothing.py", "--workers", "1", "--port", "0", "--control", "control.sock")
     assert "nothing.py" in done.err

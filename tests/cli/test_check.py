@@ -84,10 +84,13 @@ def test_what_each_worker_has_of_a_limit_of_the_whole_server(run: Run) -> None:
         ("[limits]\nmax_batch = 0\n", "[limits] max_batch: expected at least 1, got 0 messages"),
         ("[limits]\nread_size = 'big'\n", "cannot read 'big' as a whole number of octets"),
         ("[limits\n", "not TOML"),
-        ("[operations]\nhttp = '70000'\n", "--http: cannot read address '127.0.0.1:70000': 70000 is not a port number"),
+        (
+            "[operations]\nhttp = '70000'\n",
+            "[operations] http: cannot read address '127.0.0.1:70000': ",
+        ),
         (
             "[operations]\nhttp = '9101'\n[services.a]\ntarget = 'echo'\nframing = 'line'\nlisten = ['*:9101']\n",
-            "--http: 127.0.0.1:9101 is also an address of the service",
+            "[operations] http: 127.0.0.1:9101 is also an address of the service",
         ),
     ],
 )

@@ -7,19 +7,24 @@ would find in the options alone is found here.
 from __future__ import annotations
 
 import os
+import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from fourtuple.address import WILDCARDS, Address, why_no_path
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.net.passive import check_listening
+from fourtuple.net.sockets import apply_options
+from fourtuple.net.users import ids_of
 from fourtuple.operations.pidfile import check_pidfile
 from fourtuple.operations.running import check, control_path, http_address
-from fourtuple.options import Operations
+from fourtuple.options import Operations, Sockets
 from fourtuple.supervisor.process import this_command
 from fourtuple.supervisor.seat import ONLY_CHECK, for_child
 from fourtuple.tls.certificates import Certificates
@@ -29,12 +34,13 @@ _EVERY = frozenset(("", "*", *WILDCARDS))
 
 
 def check_for_workers(program: Program) -> None:
-    """Raise a :class:`Failure` for TLS options with which no worker could start, and a control socket without a place.
+    """Raise a :class:`Failure` for options with which no worker could start, and a control socket without a place.
 
     The certificates are read, as a worker will read them once more.
     """
+    check_operations(program)
     check_certificates(program)
-    check_control(program.options.operations)
+    check_sockets(program)
 
 
 def check_certificates(program: Program) -> None:
@@ -48,10 +54,37 @@ def check_certificates(program: Program) -> None:
 
 
 def _where_given(error: FourTupleError, where: Mapping[str, str]) -> Failure:
-    """Return the failure for an option of TLS; ``where`` says where each one was given: a flag, a key of the file."""
+    """Return the failure for an option; ``where`` says where each one was given: a flag, a key of the file."""
     name, _, text = str(error).partition(": ")
     place = where.get(name.removeprefix("tls_"), "")
     return Failure(f"{place}: {text}" if place and isinstance(error, OptionError) else error, Exit.USAGE)
+
+
+def check_operations(program: Program) -> None:
+    """Raise a :class:`Failure` for a user, a group, a control socket or an HTTP server that cannot be on this machine.
+
+    Nothing is left open.
+    """
+    try:
+        check(program.options.operations)
+    except FourTupleError as error:
+        raise _where_given(error, program.options.where) from error
+    check_control(program.options.operations, program.options.where)
+
+
+def check_sockets(program: Program) -> None:
+    """Raise a :class:`Failure` for an owner, an interface or a congestion control that this machine does not know.
+
+    The kernel is asked with a socket that is not bound.
+    """
+    for label, options in program.named_on_machine:
+        try:
+            if options.unix_owner is not None:
+                ids_of(options.unix_owner)
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                apply_options(probe, Sockets(interface=options.interface, congestion=options.congestion), passive=True)
+        except FourTupleError as error:
+            raise _where_given(error, program.given_at(label) or program.options.where) from error
 
 
 def check_refusals(program: Program) -> None:
@@ -77,33 +110,45 @@ def check_refusals(program: Program) -> None:
         sys.exit(done.returncode if done.returncode > 0 else Exit.NO_START)
 
 
-def check_control(operations: Operations) -> None:
-    """Raise a :class:`Failure` if no socket file can be made where the control socket is wanted."""
-    if operations.control in (None, "auto"):
-        return
-    path = Path(operations.control.removeprefix("unix:"))
-    impossible = why_no_path(str(path))
+def check_control(operations: Operations, where: Mapping[str, str]) -> None:
+    """Raise a :class:`Failure` if no socket file can be made where the control socket or the HTTP server is wanted."""
+    if operations.control not in (None, "auto"):
+        _check_socket_file(where.get("control", "--control"), operations.control.removeprefix("unix:"))
+    http = None if operations.http is None else http_address(operations.http)
+    if http is not None and http.is_unix:
+        _check_socket_file(where.get("http", "--http"), http.path)
+
+
+def _check_socket_file(place: str, path: str) -> None:
+    if path.startswith("@"):
+        return  # a name in the abstract namespace
+    impossible = why_no_path(path)
     if impossible:
-        raise Failure(f"--control: {path}: {impossible}", Exit.USAGE)
-    folder = path.parent
+        raise Failure(f"{place}: {path}: {impossible}", Exit.USAGE)
+    folder = Path(path).parent
     if not folder.is_dir():
-        raise Failure(f"--control: {path}: there is no directory {folder}", Exit.USAGE)
+        raise Failure(f"{place}: {path}: there is no directory {folder}", Exit.USAGE)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise Failure(f"--control: {path}: no file can be made in {folder}", Exit.USAGE)
+        raise Failure(f"{place}: {path}: no file can be made in {folder}", Exit.USAGE)
+    try:
+        if not stat.S_ISSOCK(os.stat(path).st_mode):
+            raise Failure(f"{place}: {path}: a file that is not a socket exists there", Exit.USAGE)
+    except FileNotFoundError:
+        pass  # as it should be
+    except OSError as error:
+        raise Failure(f"{place}: {path}: {error.strerror}", Exit.USAGE) from error
 
 
 def check_on_this_machine(program: Program) -> None:
     """Raise the :class:`Failure` with which a start would end on this machine as this user. Nothing is left open.
 
-    The certificates are read. It looks for the user, the group, and the folders of the control socket and the pidfile.
+    The certificates are read. It looks for the user, the group, the owner of socket files, and the folders of the
+    control socket and the pidfile, and asks the kernel for the interface and the congestion control.
     """
     operations = program.options.operations
-    try:
-        check(operations)
-    except FourTupleError as error:
-        raise Failure(error, Exit.USAGE) from error
+    check_operations(program)
     check_certificates(program)
-    check_control(operations)
+    check_sockets(program)
     try:
         check_pidfile(operations.pidfile)
     except FourTupleError as error:
@@ -125,20 +170,23 @@ def check_free(operations: Operations, name: str) -> None:
         raise Failure(error, Exit.NO_START) from error
 
 
-def check_http(operations: Operations, addresses: Iterable[Address]) -> None:
-    """Raise a :class:`Failure` if the HTTP server is to listen where a service does."""
+def check_http(
+    operations: Operations, addresses: Iterable[Address], where: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Raise a :class:`Failure` if the HTTP server is to listen where a service does.
+
+    ``where`` says where each option was given.
+    """
     if operations.http is None:
         return
     try:
         http = http_address(operations.http)
     except FourTupleError as error:
-        raise Failure(error, Exit.USAGE) from error
+        raise _where_given(error, where) from error
     for address in addresses:
         if _collide(http, address):
-            raise Failure(
-                f"--http: {http} is also an address of the service ({address}); choose another port for one of them",
-                Exit.USAGE,
-            )
+            told = f"{http} is also an address of the service ({address}); choose another port for one of them"
+            raise Failure(f"{where.get('http', '--http')}: {told}", Exit.USAGE)
 
 
 def _collide(one: Address, other: Address) -> bool:

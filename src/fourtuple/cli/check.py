@@ -63,7 +63,7 @@ def check(
         raise Failure(error, Exit.USAGE) from error
     _import_all(target, framing, configuration)
     # With a target, the addresses are those of flags of 'fourtuple serve' alone.
-    check_http(configuration.operations, () if target is not None else _addresses(configuration))
+    check_http(configuration.operations, () if target is not None else _addresses(configuration), configuration.where)
     workers = configuration.processes.workers
     if files:
         check_on_this_machine(_program(target, framing, configuration))

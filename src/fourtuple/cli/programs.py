@@ -15,7 +15,7 @@ from fourtuple.cli.serve_addresses import Where
 from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
 from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
-from fourtuple.options import Deadlines, Limits, Tls, nearest
+from fourtuple.options import Deadlines, Limits, Sockets, Tls, nearest
 from fourtuple.supervisor.asked import Asked, label_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,16 @@ class Program(ABC):
     def deadlines(self) -> Deadlines:
         """The deadlines of the whole process: the longest ones."""
         return self.options.deadlines
+
+    @property
+    def named_on_machine(self) -> list[tuple[str, Sockets]]:
+        """The options of sockets with a name that the machine has to know, such as an owner, each with a label."""
+        found = [("", self.options.sockets), *((each.label, each.sockets) for each in self.asked)]
+        return [
+            (label, options)
+            for label, options in dict.fromkeys(found)
+            if options.unix_owner is not None or options.interface is not None or options.congestion is not None
+        ]
 
     @abstractmethod
     def given_at(self, label: str) -> Mapping[str, str]:

@@ -21,6 +21,7 @@ from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
 from fourtuple.config import FILE_NAME, Configuration
 from fourtuple.framing import Framing
+from fourtuple.options import Operations
 from fourtuple.supervisor.seat import ONLY_CHECK, Handover, Seat
 from fourtuple.supervisor.stored import close_kept, handed_over
 
@@ -125,7 +126,7 @@ def serve(
     if seat is None and program.options.operations.http is not None:
         from fourtuple.cli.beforehand import check_http  # imported here: most servers have no pages
 
-        check_http(program.options.operations, [each.address for each in program.asked])
+        check_http(program.options.operations, [each.address for each in program.asked], program.options.where)
     supervised = reload or handover is not None or program.options.processes.workers is not None
     if pcap and (seat or supervised):
         raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")
@@ -154,10 +155,14 @@ def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) ->
         services = program.in_worker(end)
         line_buffered()
         return WorkerRun(end, services, operations, **how).run(loop_factory(loop))
-    if operations.control is not None:
-        from fourtuple.cli.beforehand import check_control  # imported here: many servers have no control socket
+    if operations != Operations():
+        from fourtuple.cli.beforehand import check_operations  # imported here: many servers have no such option
 
-        check_control(operations)
+        check_operations(program)
+    if program.named_on_machine:
+        from fourtuple.cli.beforehand import check_sockets  # imported here, as above
+
+        check_sockets(program)
     services = program.to_serve()
     line_buffered()
     from fourtuple.cli.serve_run import ServeRun  # imported here: --help and usage errors need no server

@@ -23,7 +23,6 @@ from fourtuple.errors import FourTupleError, ListenError, WorkerNotStarted
 from fourtuple.events import Event
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
-from fourtuple.operations.running import check
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import service_of
@@ -69,10 +68,6 @@ class SuperviseRun:
 
     def run(self) -> Exit:
         """Supervise until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
-        try:
-            check(self._program.options.operations)
-        except FourTupleError as error:
-            raise Failure(error, Exit.USAGE) from error
         check_for_workers(self._program)
         check_refusals(self._program)
         with stop_signals() as signals, asyncio.Runner() as runner:

@@ -38,7 +38,9 @@ def sockaddr_of(name: Name, *, local: bool = False) -> Any:
     host, _, scope = ip.partition("%")
     if ":" not in host:
         return host, port
-    return host, port, 0, int(scope) if scope.isdigit() else socket.if_nametoindex(scope) if scope else 0
+    if scope.isascii() and scope.isdigit():
+        return host, port, 0, int(scope)
+    return host, port, 0, socket.if_nametoindex(scope) if scope else 0
 
 
 @lru_cache(maxsize=256)

@@ -75,9 +75,9 @@ def _settings(family: int, options: Sockets, passive: bool) -> Iterator[tuple[st
     if options.freebind:
         yield "freebind", socket.IPPROTO_IP, IP_FREEBIND, 1
     if options.interface is not None:
-        yield "interface", socket.SOL_SOCKET, socket.SO_BINDTODEVICE, options.interface.encode()
+        yield "interface", socket.SOL_SOCKET, socket.SO_BINDTODEVICE, os.fsencode(options.interface)
     if options.congestion is not None:
-        yield "congestion", socket.IPPROTO_TCP, socket.TCP_CONGESTION, options.congestion.encode()
+        yield "congestion", socket.IPPROTO_TCP, socket.TCP_CONGESTION, os.fsencode(options.congestion)
     if options.nodelay:
         # Nagle's algorithm (RFC 9293, 3.7.4) and delayed ACKs (RFC 1122, 4.2.3.2) together delay a small message by 40
         # ms and more.

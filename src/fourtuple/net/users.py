@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 
 from fourtuple.errors import OptionError
-
-#: The number that stands for no change of a user or group in chown(2) and setresuid(2): -1 in 32 bits.
-_NO_CHANGE = (1 << 32) - 1
+from fourtuple.options.checking import is_id
 
 
 def ids_of(owner: str) -> tuple[int, int]:
@@ -16,40 +14,32 @@ def ids_of(owner: str) -> tuple[int, int]:
     Raises :class:`~fourtuple.errors.OptionError` for a name that this machine does not know.
     """
     user, _, group = owner.partition(":")
-    return (_user(user)[0] if user else -1), (_group(group) if group else -1)
+    option = "unix_owner"
+    return (_user(user, option)[0] if user else -1), (_group(group, option) if group else -1)
 
 
-def _user(name: str) -> tuple[int, int | None]:
+def _user(name: str, option: str = "user") -> tuple[int, int | None]:
     """The number of a user, and of its group; None for a number that has no entry."""
     import pwd  # imported here: most servers name no user
 
     try:
-        entry = pwd.getpwuid(_number("user", name)) if name.isdigit() else pwd.getpwnam(name)
+        entry = pwd.getpwuid(int(name)) if is_id(name) else pwd.getpwnam(name)
     except KeyError:
-        if name.isdigit():
-            return _number("user", name), None
-        raise OptionError(f"user: there is no user {name!r} on this machine") from None
+        if is_id(name):
+            return int(name), None
+        raise OptionError(f"{option}: there is no user {name!r} on this machine") from None
     return entry.pw_uid, entry.pw_gid
 
 
-def _group(name: str) -> int:
+def _group(name: str, option: str = "group") -> int:
     import grp  # imported here, as above
 
-    if name.isdigit():
-        return _number("group", name)
+    if is_id(name):
+        return int(name)
     try:
         return grp.getgrnam(name).gr_gid
     except KeyError:
-        raise OptionError(f"group: there is no group {name!r} on this machine") from None
-
-
-def _number(what: str, digits: str) -> int:
-    """Read the number of a user or group."""
-    # Length first: int() raises another error for thousands of digits.
-    if not digits.isascii() or len(digits) > 10 or int(digits) >= _NO_CHANGE:
-        cut = "..." if len(digits) > 20 else ""
-        raise OptionError(f"{what}: expected a number below {_NO_CHANGE}, got {digits[:20]}{cut}")
-    return int(digits)
+        raise OptionError(f"{option}: there is no group {name!r} on this machine") from None
 
 
 def check_can_drop(user: str | None, group: str | None) -> None:

@@ -6,6 +6,7 @@ Each check raises :class:`~fourtuple.errors.OptionError` with the name, the valu
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -94,6 +95,37 @@ def check_range(
     if maximum is not None and not value <= maximum:
         most = maximum if isinstance(maximum, int) else f"{maximum:g}"
         raise OptionError(f"{name}: expected no more than {most}, got {seen(value)}{of}")
+
+
+def check_name_of_system(name: str, value: str, *, optional: bool = False) -> None:
+    """Raise OptionError for a text that the system cannot take: with a NUL, which ends a text in C, or an empty one."""
+    if "\0" in value:
+        refuse(name, value, "a text without NUL")
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        refuse(name, value, "a text that can be written as octets")
+    if optional and not value:
+        raise OptionError(f"{name}: expected a text or none, got an empty text; none turns it off")
+
+
+#: The largest number of a user or a group. The one above stands for none in setresuid(2) and chown(2).
+LARGEST_ID = (1 << 32) - 2
+
+
+def check_id(name: str, value: str, shown: str | None = None) -> None:
+    """Raise OptionError for a number that no user or group can have. ``shown`` is all of the value that was given."""
+    if not is_id(value):
+        return
+    digits = value.lstrip("0")
+    # Length first: int() raises another error for thousands of digits.
+    if len(digits) > 10 or int(digits or "0") > LARGEST_ID:
+        refuse(name, value if shown is None else shown, f"a name, or a number of no more than {LARGEST_ID}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a user or a group is given by its number."""
+    return text.isascii() and text.isdigit()
 
 
 def check_whole(name: str, value: object, least: int, unit: str = "", kind: type[FourTupleError] = OptionError) -> None:

@@ -15,6 +15,7 @@ from fourtuple.options.checking import (
     LARGEST,
     check_choice,
     check_kind,
+    check_name_of_system,
     check_range,
     choices_of,
     kind_of,
@@ -102,12 +103,14 @@ def option(
     secret: bool = False,
     bare: bool = False,
     words: Mapping[str, Callable[[], Any]] = MappingProxyType({}),
+    any_text: bool = False,
 ) -> Any:
     """Declare an option as a dataclass field.
 
     :class:`Options` checks ``minimum``, ``above`` and ``maximum``, and that a text is one of those in the annotation
     (``Literal``). A ``secret`` option is not in the repr. The flag of a ``bare`` option takes no value. ``words`` are
-    texts that stand for a value, which their function returns.
+    texts that stand for a value, which their function returns. A text without ``any_text`` is a name for the system: it
+    has no NUL, and is not empty if there is None to say nothing.
     """
     return dataclasses.field(
         default=default,
@@ -121,6 +124,7 @@ def option(
             "maximum": maximum,
             "bare": bare,
             "words": words,
+            "any_text": any_text or secret,
         },
     )
 
@@ -154,6 +158,8 @@ class Options:
                 check_range(field.name, value, unit, *bounds)
             if choices := choices_of(kind):
                 check_choice(field.name, value, choices)
+            elif kind_of(kind) == "str" and not field.metadata.get("any_text", True):
+                check_name_of_system(field.name, value, optional="None" in kind)
 
     def replace(self: _O, **changes: Any) -> _O:
         """Return a checked copy with ``changes``, options of this family by name.

@@ -135,6 +135,7 @@ class Limits(Options):
         "a message that refused connections get, framed as all others are, after the handshake if they use TLS; "
         "then they are closed with linger",
         reason="none: most protocols have no message for it, and silence tells a scanner nothing",
+        any_text=True,
     )
     """A message that refused connections get, framed as all others are, after the handshake if they use TLS; then they
     are closed with linger. Default: none (most protocols have no message for it, and silence tells a scanner nothing).

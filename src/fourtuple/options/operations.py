@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, Unpack
 
 from fourtuple.errors import OptionError
+from fourtuple.options.checking import check_id
 from fourtuple.options.declaring import Options, option
 
 if TYPE_CHECKING:
@@ -82,9 +83,8 @@ class Operations(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("control", "http", "user", "group", "pidfile"):
-            if getattr(self, name) == "":
-                raise OptionError(f"{name}: expected a text or none, got an empty text; none turns it off")
+        for name in ("user", "group"):
+            check_id(name, getattr(self, name) or "")
         if self.dashboard and self.http is None:
             raise OptionError("dashboard: on, but there is no HTTP server; also give its address with http")
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self, Unpack
 
-from fourtuple.errors import OptionError
+from fourtuple.options.checking import check_id, refuse
 from fourtuple.options.declaring import KIB, Options, option
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 #: The kernel's socket options are signed numbers of 32 bits.
 _INT = (1 << 31) - 1
+#: The octets of the longest name of an interface (IFNAMSIZ) or of a congestion control (TCP_CA_NAME_MAX), without NUL.
+_LONGEST_NAME = 15
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,11 +185,17 @@ class Sockets(Options):
     def __post_init__(self) -> None:
         Options.__post_init__(self)
         if self.unix_mode is not None and not re.fullmatch("0?[0-7]{3}", self.unix_mode):
-            raise OptionError(
-                f"unix_mode: expected permissions in octal, from 000 to 777, as in 0660, got {self.unix_mode!r}"
-            )
+            refuse("unix_mode", self.unix_mode, "permissions in octal, from 000 to 777, as in 0660")
         if self.unix_owner is not None and not re.fullmatch("[^:\\s]+(:[^:\\s]+)?|:[^:\\s]+", self.unix_owner):
-            raise OptionError(f"unix_owner: expected USER, USER:GROUP or :GROUP, got {self.unix_owner!r}")
+            refuse("unix_owner", self.unix_owner, "USER, USER:GROUP or :GROUP")
+        for part in (self.unix_owner or "").split(":"):
+            check_id("unix_owner", part, self.unix_owner)
+        for name, what in (
+            ("congestion", "the name of a congestion control"),
+            ("interface", "the name of an interface"),
+        ):
+            if len(os.fsencode(getattr(self, name) or "")) > _LONGEST_NAME:
+                refuse(name, getattr(self, name), f"{what}, of no more than {_LONGEST_NAME} octets")
 
     if TYPE_CHECKING:
 
