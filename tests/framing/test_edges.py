@@ -246,7 +246,7 @@ def test_a_bound_of_sending_is_checked_as_any_other(bound: Any) -> None:
         Line(max_sent=bound)
     with pytest.raises(OptionError, match="max_sent is 256, the length field cannot announce more than 255"):
         u8(max_sent=256)
-    assert Line(max_sent=1 << 70).encode_many([b"a"]) == b"a\n"
+    assert Line(max_sent=1 << 62).encode_many([b"a"]) == b"a\n"
 
 
 def test_raw_gives_what_a_read_brought() -> None:
@@ -553,3 +553,19 @@ def test_elements_taken_back_are_cut_again_where_they_stood_in_the_array() -> No
 def test_elements_cannot_be_one_framing_of_a_switch() -> None:
     with pytest.raises(OptionError, match="keeps state between its messages"):
         Switch({b"[": Json(elements=True)})
+
+
+@pytest.mark.parametrize("digits", [20, 21, 22, 30, 60])
+@pytest.mark.parametrize("behind", [b"", b" ", b"$3", b"x" * 50])
+@pytest.mark.parametrize("bound", ["", ",max_message=9"])
+def test_the_error_about_a_count_is_the_same_for_every_cut(digits: int, behind: bytes, bound: str) -> None:
+    framing = parse_framing(f"syslog,resync=on{bound}")
+    octets = b"9" * digits + behind + b"\n<34>1 next\n"
+    told = set()
+    for size in (1, 2, 7, digits - 1, digits, digits + 1, len(octets)):
+        decoder = framing.decoder()
+        messages = []
+        for at in range(0, len(octets), size):
+            messages += decoder.feed(octets[at : at + size])
+        told.add(str([(each.octets, str(each.error)) if isinstance(each, Unmapped) else each for each in messages]))
+    assert len(told) == 1

@@ -81,7 +81,8 @@ class ResyncingSyslog(DelimiterDecoder):
             self._seen = size
             return False
         if size > MOST_DIGITS or buffer[body - 1] != 0x20:
-            found = bytes(buffer[start : start + size + 1])
+            # Of too many digits, those that were read: how many more have come depends on the reads.
+            found = bytes(buffer[start : start + size + (size <= MOST_DIGITS)])
             self._no_count = MalformedMessage(f"a length and b' ' were expected, the octets are {excerpt(found)}")
             self._seen = 0
             return True
