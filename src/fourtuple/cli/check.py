@@ -30,8 +30,8 @@ from fourtuple.printable import printable
 @click.option("--all", "everything", is_flag=True, help="Also print the options that have their defaults.")
 @click.option(
     "--files", is_flag=True,
-    help="Also look on this machine, as this user: certificates and keys, --user and --group, the folders of --control "
-    "and --pidfile.",
+    help="Also look on this machine, as this user: certificates and keys, --user and --group, --unix-owner, "
+    "--interface, --congestion, the folders of --control and --pidfile.",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all options as one JSON object.")
 def check(
