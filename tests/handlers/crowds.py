@@ -226,6 +226,17 @@ def read(peer: Speaker, outcome: Outcome) -> None:
             outcome.end = "end of file"
 
 
+async def listen(peer: Speaker, outcome: Outcome, seen: Seen) -> None:
+    """As read(). If the server has closed the connection, wait for its end: a busy machine delivers that later."""
+    read(peer, outcome)
+    if outcome.end == "open":
+        port = peer.socket.getsockname()[1]
+        if any(isinstance(each.name, FourTuple) and each.name.remote_port == port for each in seen.of(events.Closed)):
+            while outcome.end == "open":
+                await turns(1)
+                read(peer, outcome)
+
+
 async def settled(engine: Engine) -> None:
     """All that was sent is served: on loopback it is there when send(2) returns, without Nagle's algorithm."""
     await turns()
@@ -278,7 +289,7 @@ async def played(
                     outcome.end = "gone"
         await settled(engine)
         for peer, outcome in zip(peers, outcomes, strict=True):
-            read(peer, outcome)
+            await listen(peer, outcome, seen)
     for peer, (_, end), outcome in zip(peers, crowd, outcomes, strict=True):
         if end == "reset":
             peer.reset()
@@ -287,7 +298,7 @@ async def played(
     await settled(engine)
     for peer, (_, end), outcome in zip(peers, crowd, outcomes, strict=True):
         if end != "reset":
-            read(peer, outcome)
+            await listen(peer, outcome, seen)
         peer.close()
     await seen.wait(events.Closed, len(peers))
     for event in seen:
