@@ -36,4 +36,5 @@ def _rows() -> Iterator[tuple[str, str]]:
 
 def _first_line(kind: type[Framing]) -> str:
     line = (kind.__doc__ or "").strip().split("\n")[0]
-    return re.sub(r"(?::\w+:)?`+~?([^`]+)`+", r"\1", line)  # the marks of the API reference mean nothing here
+    # The marks of the API reference mean nothing here: :class:`~name`, ``code``.
+    return re.sub(r":\w++:(?=`)", "", line).replace("`~", "`").replace("`", "")

@@ -49,8 +49,6 @@ _PIECE = 256 * 1024
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
 )
-#: What SSLError has in its text: ``[SSL] tlsv1 alert no application protocol (_ssl.c:1006)``.
-_ITS_TEXT = re.compile(r"\[SSL[^]]*\] (.*?)(?: \(_ssl\.c:\d+\))?\Z", re.DOTALL)
 #: What OpenSSL says of an alert of the peer. Those of RFC 6066 have no "alert" in it.
 _ALERT = re.compile(
     r"(?:ssl/tls|sslv3|tlsv1|tlsv13) (?:alert (.+)|(unsupported extension|certificate unobtainable|unrecognized name"
@@ -345,7 +343,8 @@ def _alert_of(error: Exception, reason: str) -> str:
     """
     words = reason.replace("_", " ").lower()
     if not reason and isinstance(error, ssl.SSLError):
-        words = _ITS_TEXT.sub(r"\1", str(error)).lower()
+        # The text of an SSLError: "[SSL] tlsv1 alert no application protocol (_ssl.c:1006)".
+        words = str(error).partition("] ")[2].partition(" (_ssl.c:")[0].lower()
     found = _ALERT.fullmatch(words)
     name = found[1] or found[2] if found else ""
     return _OTHER_SPELLINGS.get(name, name)
