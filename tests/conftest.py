@@ -28,6 +28,10 @@ os.environ["FOURTUPLE_CHECKS"] = "on"
 # compile the package, which takes longer than most of these tests.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
+# nohup(1) has SIGHUP ignored, which processes inherit: those of tests that send it would ignore it, too.
+if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
 T = TypeVar("T")
 
 HERE = Path(__file__).parent

@@ -10,6 +10,7 @@ import fourtuple.relay.events
 import fourtuple.supervisor.events  # noqa: F401
 from fourtuple import events
 from fourtuple.address import Address
+from fourtuple.errors import Fate
 from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.stream import Reason, Statistics
 
@@ -110,9 +111,12 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
     values: dict[str, Any] = {
         "Address": Address(path=text[:100]), "Name": unix, "OSError": OSError(24, text), "int": 1, "float": 0.5,
         "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
-        "bytes": text.encode(errors="surrogateescape"), "MessageError": error,
-        "BaseException": error, "Exception": error, "tuple[str, ...]": (text,),
+        "bytes": text.encode(errors="surrogateescape"), "Fate": Fate.NOT_SENT, "tuple[str, ...]": (text,),
     }  # fmt: skip
+    for kind_of_error in (
+        "BaseException", "Exception", "MessageError", "UnmappedMessage", "TlsError", "DeadlinePassed", "OptionError",
+    ):  # fmt: skip
+        values[kind_of_error] = error
     # With slots, the class of a dataclass is made twice, and the second one is used.
     kinds = {kind.__name__: kind for kind in events.Event.__subclasses__()}.values()
     return [kind(*(values[str(field.type).split(" | ")[0]] for field in dataclasses.fields(kind))) for kind in kinds]

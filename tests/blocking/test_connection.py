@@ -1215,7 +1215,7 @@ def test_wait_waits_for_silence(pair: Pair) -> None:
     assert wait([one, other], timeout=SHORT) == []
 
 
-@pytest.mark.parametrize("seconds", [1e7, 1e300, float("inf")])
+@pytest.mark.parametrize("seconds", [1e7, 4e18, float("inf")])
 def test_more_time_than_poll_can_wait(pair: Pair, seconds: float) -> None:
     connection, peer = pair()
     peer.sendall(b"x\ny\n")
