@@ -233,6 +233,21 @@ def test_on_a_terminal_until_its_end(ends: bytes | signal.Signals, code: int) ->
         assert octets.rfind(b"\x1b[?%dl" % mode) > octets.rfind(b"\x1b[?%dh" % mode) >= 0
 
 
+def test_it_does_not_outlive_its_terminal_where_a_hangup_is_ignored() -> None:
+    master, slave = pty.openpty()
+    environment = ENVIRONMENT | {"TERM": "xterm-256color"}
+    ignoring = ["sh", "-c", 'trap "" HUP; exec "$@"', "sh"]
+    with subprocess.Popen(
+        [*ignoring, *FOURTUPLE, "top", "listening"], stdin=slave, stdout=slave, stderr=slave, env=environment
+    ) as process:
+        os.close(slave)
+        octets = b""
+        while b"STATE" not in octets:
+            octets += os.read(master, 65536)
+        os.close(master)
+        assert process.wait() == 129
+
+
 def test_a_narrow_screen_says_how_to_quit() -> None:
     from fourtuple.cli._top_app import _HELP
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TextIO
 
 from rich.text import Text
 from textual.app import App, ComposeResult
@@ -16,6 +17,7 @@ from textual.widgets import Input, Static
 
 from fourtuple.cli import top_rows
 from fourtuple.cli.tables import kept
+from fourtuple.cli.terminal import is_terminal
 from fourtuple.errors import FilterError
 from fourtuple.inspector.filters import Filter, parse_filter
 from fourtuple.inspector.history import History, Track
@@ -67,9 +69,18 @@ class Top(App[None]):
         Binding("minus", "every(2.0)", "Slower"),
     ]
 
-    def __init__(self, look: Look, wanted: Filter, *, every: float = 1.0, watched: Watched | None = None) -> None:
+    def __init__(
+        self,
+        look: Look,
+        wanted: Filter,
+        *,
+        every: float = 1.0,
+        watched: Watched | None = None,
+        terminal: TextIO | None = None,
+    ) -> None:
         super().__init__()
         self._look = look
+        self._terminal = terminal
         self.wanted: Filter = wanted
         self.every: float = every
         self._watched = watched
@@ -120,6 +131,10 @@ class Top(App[None]):
 
     def refresh_now(self) -> None:
         """Look at the kernel, draw, and arrange for the next look."""
+        if self._terminal is not None and not is_terminal(self._terminal):
+            # The terminal is gone, and SIGHUP, which says so, is ignored (trap "" HUP). Reading it would never wait any
+            # more, and there is nothing to put back.
+            os._exit(128 + signal.SIGHUP)
         if self._timer is not None:
             self._timer.stop()
         if not self.paused or self.view is None:

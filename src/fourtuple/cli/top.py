@@ -60,7 +60,7 @@ def top(filter_: tuple[str, ...], interval: float, source: Source, control: str 
         window.look(wanted, (), 0, 1)
     except OSError as error:
         raise Failure(f"the kernel lets no socket be seen: {error.strerror or error}", Exit.NO_START) from error
-    app = Top(window.look, wanted, every=interval, watched=watched)
+    app = Top(window.look, wanted, every=interval, watched=watched, terminal=sys.stdin)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, app.end_by)
