@@ -623,7 +623,7 @@ def test_a_key_that_cannot_be_one(key: Any) -> None:
     pool = make_pool(Correlation(lambda _: key, lambda message: message))
     call = ask(pool, "first", timeout=None)
     dial(pool, 0.0)
-    with pytest.raises(OptionError, match="for a request, which cannot be looked up: unhashable type"):
+    with pytest.raises(OptionError, match=r"for a request, which cannot be looked up: .*unhashable type"):
         call.result()
 
 
