@@ -70,7 +70,11 @@ def test_a_reply_behind_start_tls_is_encrypted(run_async: Any, readiness: str) -
 
 @pytest.mark.parametrize("octets", [b"1\n", b"1\n2\n"])
 @pytest.mark.parametrize("framing", ["line", "line+json"])
-def test_a_reply_is_refused_by_a_full_outbox(run_async: Any, readiness: str, framing: str, octets: bytes) -> None:
+def test_a_full_outbox_refuses_what_a_handler_sends(
+    run_async: Any, readiness: str, framing: str, octets: bytes
+) -> None:
+    """And not what it returns."""
+
     async def main() -> None:
         service = Service(framing)
 
@@ -78,16 +82,18 @@ def test_a_reply_is_refused_by_a_full_outbox(run_async: Any, readiness: str, fra
         def handle(message: Any, connection: Connection) -> Any:
             connection.send(message)  # the last that it takes, however large it is
             connection.send("x" * 600 if framing == "line+json" else b"x" * 600)
+            with pytest.raises(OutboxFull):
+                connection.send(message)
             return message
 
         async with serving(service, readiness, limits=limits(max_outbox=500)) as (server, seen):
             with await Peer.connect(server) as peer:
                 large = b'"' + b"x" * 600 + b'"' if framing == "line+json" else b"x" * 600
-                assert await peer.talk(octets) == b"1\n" + large + b"\n"
-            (raised,) = seen.of(events.HandlerRaised)
-            assert isinstance(raised.error, OutboxFull)
+                sent = b"".join(each + large + b"\n" + each for each in octets.splitlines(keepends=True))
+                assert await peer.talk(octets) == sent
+            assert seen.of(events.HandlerRaised) == []
             closed = await seen.closed()
-            assert (closed.statistics.messages_out, closed.reason) == (2, Reason.HANDLER_ERROR)
+            assert (closed.statistics.messages_out, closed.reason) == (sent.count(b"\n"), Reason.PEER_CLOSED)
 
     run_async(main())
 

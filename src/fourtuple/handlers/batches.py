@@ -62,7 +62,7 @@ def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:
     if replies and stream.writing is Half.OPEN:
         octets, count, error = encoded(framing, replies)
         if count:
-            stream.write_encoded(octets, count, framing)
+            stream.write_replies(octets, count, framing)
             runner.channel.flush_soon()
         if error is not None:
             raise error
@@ -71,10 +71,7 @@ def answer(runner: Runner, replies: Sequence[Any], framing: Framing) -> None:
 
 
 def encoded(framing: Framing, replies: Sequence[Any]) -> tuple[bytes, int, BaseException | None]:
-    """Encode the replies to a batch, up to the first that cannot be encoded; return its error as well.
-
-    They are one write: of several, the later ones might find the outbox full.
-    """
+    """Encode the replies to a batch, up to the first that cannot be encoded; return its error as well."""
     try:
         return framing.encode_many(replies), len(replies), None
     except BaseException as error:

@@ -139,6 +139,8 @@ class EagerReplies(RepliesOfBatch, OneByOne):
                     worn = True
                     if (cancelled := spares.replace(None)) is not None:
                         raise cancelled  # it ends as a task does that has cancelled itself
+                if stream.outbox_size:  # it may have sent, besides what it returns
+                    room = min(room, stream.limits.high_water - stream.outbox_size)
                 if stream.framing is not framing:
                     self.say(reply, framing)
                     reply, room = None, stream.limits.high_water - stream.outbox_size

@@ -13,7 +13,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.engine.fields import ConsumerFields
 from fourtuple.errors import ConnectionEnded, EndOfFile, HandlerFailed, MessageError, UnmappedMessage
-from fourtuple.framing import Unmapped
+from fourtuple.framing import Framing, Unmapped
 from fourtuple.printable import error_text
 from fourtuple.service import Handler, Service, function_name
 from fourtuple.stream import Half, Reason, Stream
@@ -128,7 +128,12 @@ class Failing(ConsumerFields):
         try:
             words = hook(error, self.connection)
             if words is not None and self.stream.writing is Half.OPEN:
-                self.connection.send(words)
+                self.reply(self.stream.framing, words)
         except BaseException as second:
             self.report_handler_error(second, hook)
             self.pass_on(second)
+
+    def reply(self, framing: Framing, message: Any) -> None:
+        """Send what a handler or hook has returned, in the framing of its message."""
+        self.stream.reply(framing, message)
+        self.channel.flush_soon()

@@ -140,9 +140,9 @@ class InlineReplies(RepliesOfBatch):
 def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -> tuple[Any, int]:
     """Call the handler for the messages of the inbox; the replies wait in ``stream.pending``.
 
-    Ends when the inbox is empty, when ``room`` (the octets of replies that may still wait) or the share is used up,
-    before an unmapped message, and at the first reply that is neither bytes nor None. Returns that reply or None, and
-    the remaining room.
+    Ends when the inbox is empty, when ``room`` (the octets that may still wait: replies, and what the handler itself
+    sends) or the share is used up, before an unmapped message, and at the first reply that is neither bytes nor None.
+    Returns that reply or None, and the remaining room.
     """
     inbox = stream.inbox  # a handler that closes its connection or changes the framing empties this list in place
     while room > 0 and inbox:
@@ -157,6 +157,8 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
             break
         share.left = left - 1
         reply = handle(message)
+        if stream.outbox_size:  # it may have sent, besides what it returns
+            room = min(room, stream.limits.high_water - stream.outbox_size)
         if isinstance(reply, bytes):
             stream.pending.append(reply)
             room -= len(reply)
@@ -218,7 +220,7 @@ class InlineGenerators(RepliesOfBatch):
         """Pull replies; they wait in ``stream.pending``. Return whether the share is spent before the messages are."""
         room = 0
         while not share.over:
-            if room <= 0:
+            if room <= 0 or (stream.outbox_size and stream.crowded):  # it may have sent, besides what it yields
                 stream.commit()
                 if not self.has_room():
                     return False

@@ -185,9 +185,12 @@ class Runner(Failing):
         message = words.message if last else words
         if stream.pending:
             stream.commit()
-        if message is not None and stream.writing is Half.OPEN:
-            self.connection.send(message) if framing is stream.framing else self._say_in(framing, message)
+        if message is None or stream.writing is not Half.OPEN:
+            self.channel.engine.share.spend()
+        elif framing is stream.framing and stream.layer is None and stream.outbox_size < stream.limits.high_water:
+            self.connection.send(message)  # in C, if possible
         else:
+            self.reply(framing, message)
             self.channel.engine.share.spend()
         if last:
             self.channel.close()
@@ -203,12 +206,6 @@ class Runner(Failing):
             self.say(self.decide(message), framing)
         except BaseException as error:
             self.caught(error, self.service.on_unmapped)
-
-    def _say_in(self, framing: Framing, message: Any) -> None:
-        """Send a reply in the framing of its message, which is not that of the connection any more."""
-        self.stream.send_in(framing, message)
-        self.channel.flush_soon()
-        self.channel.engine.share.spend()
 
     def has_room(self) -> bool:
         """Whether more replies may be sent now. If not, :meth:`writable` is called when they may.

@@ -74,13 +74,17 @@ class Outbound(Backpressure):
         if framing.ends_stream:
             self.end_writing()
 
-    def send_in(self, framing: Framing, message: Any) -> None:
-        """As :meth:`send`, in a framing that may have been changed since: a reply goes out in that of its message."""
+    def reply(self, framing: Framing, message: Any) -> None:
+        """As :meth:`send`, for what a handler or hook has returned: in the framing of its message, to a full outbox too.
+
+        No handler is called while the outbox is crowded. So what is returned then is that of one call, and it exists
+        already: to refuse it would save little, and lose it.
+        """
         if self.writing is not _OPEN:
             raise self._why_not_writing()
         octets = framing.encode(message)
         if not self.pending or self.commit_ahead():
-            self.write_encoded(octets, 1, framing)
+            self.write_replies(octets, 1, framing)
 
     def send_octets(self, octets: Octets) -> None:
         """Put octets of no message into the outbox, behind the messages sent before. Raises as :meth:`send`."""
@@ -104,8 +108,14 @@ class Outbound(Backpressure):
 
     def write_encoded(self, octets: bytes, count: int, framing: Framing | None = None) -> None:
         """Put the octets of ``count`` encoded messages into the outbox. Raises as :meth:`send`."""
-        framing = framing or self.framing
-        self.write(octets)
+        self.check_room(len(octets))
+        self.write_replies(octets, count, framing or self.framing)
+
+    def write_replies(self, octets: bytes, count: int, framing: Framing) -> None:
+        """As :meth:`write_encoded`, to a full outbox too, as :meth:`reply`."""
+        if self.writing is not _OPEN:  # an encoder may end the connection
+            raise self._why_not_writing()
+        self.put(octets)
         self.messages_out += count
         if framing.ends_stream:
             self.end_writing()
@@ -129,7 +139,7 @@ class Outbound(Backpressure):
         if self._rare is not None and (answering := self.answering) is not None:
             framing = answering
             self._answered_all()
-        if len(pending) == 1 and framing is self.framing:
+        if len(pending) == 1 and framing is self.framing and not self.outbox_size and self.layer is None:
             self.send(pending.pop())
         elif pending:
             replies = pending[:]
@@ -138,9 +148,9 @@ class Outbound(Backpressure):
                 octets = framing.encode_many(replies)
             except BaseException:
                 for reply in replies:
-                    self.send_in(framing, reply)
+                    self.reply(framing, reply)
                 raise
-            self.write_encoded(octets, len(replies), framing)
+            self.write_replies(octets, len(replies), framing)
 
     def commit_ahead(self) -> bool:
         """Encode the pending replies before another action on this stream; return whether all could be encoded.
@@ -158,19 +168,28 @@ class Outbound(Backpressure):
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox unchanged. Raises as :meth:`send`."""
-        if self.writing is not Half.OPEN:
+        self.check_room(len(octets))
+        self.put(octets)
+
+    def check_room(self, size: int) -> None:
+        """Raise what :meth:`send` raises if nothing can be sent, or the outbox is full.
+
+        Called before a message is added: one larger than the limit can be sent, to an outbox that is not full.
+        """
+        if self.writing is not _OPEN:
             raise self._why_not_writing()
-        size = len(octets)
-        # Compared before the message is added: a message larger than the limit can be sent, to an outbox that is not
-        # full.
-        if self.outbox_size >= self.limits.max_outbox:
-            raise OutboxFull(str(self.name), self.outbox_size, size, self.limits.max_outbox)
+        held = self.outbox_size if self.layer is None else max(self.outbox_size, self.layer.holding)
+        if held >= self.limits.max_outbox:
+            raise OutboxFull(str(self.name), held, size, self.limits.max_outbox)
+
+    def put(self, octets: bytes) -> None:
+        """Put octets into the outbox, however full it is: those of the conversation, which a layer encrypts."""
         if self.layer is not None:
             self._write_through(octets, self.layer)
-        elif size:
-            self._put(octets)
+        elif octets:
+            self._append(octets)
 
-    def _put(self, octets: bytes) -> None:
+    def _append(self, octets: bytes) -> None:
         if self.outbox:
             self.outbox.append(octets)
         else:
@@ -188,8 +207,6 @@ class Outbound(Backpressure):
     # -- through a layer ------------------------------------------------------------------------------------
 
     def _write_through(self, octets: bytes, layer: Layer) -> None:
-        if layer.holding >= self.limits.max_outbox:
-            raise OutboxFull(str(self.name), layer.holding, len(octets), self.limits.max_outbox)
         if octets:
             if self.tap is not None:
                 self.tap(self, False, octets)
@@ -201,7 +218,7 @@ class Outbound(Backpressure):
     def _take_outgoing(self, layer: Layer) -> None:
         octets = layer.outgoing()
         if octets and (self.writing is _OPEN or self.writing is Half.ENDING):
-            self._put(octets)
+            self._append(octets)
 
     # -- octets out -----------------------------------------------------------------------------------------
 
@@ -280,7 +297,7 @@ class Outbound(Backpressure):
 
     def undersent(self, octets: bytes, taken: int, now: float) -> None:
         """Note that the kernel took a part of these octets, with the outbox empty. The rest waits."""
-        self._put(octets)
+        self._append(octets)
         self.sent(taken, now)
 
     # -- the end --------------------------------------------------------------------------------------------

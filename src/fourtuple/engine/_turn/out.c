@@ -79,7 +79,7 @@ static PyObject *through_layer(PyObject *stream, PyObject *octets)
         return Py_NewRef(octets);
     if (is_layered(stream))
         return turn_encrypt(stream, octets);
-    PyObject *taken = ft_call1(stream, str.write, octets);
+    PyObject *taken = ft_call1(stream, str.put, octets);
     if (taken)
         ft_put(&taken, Py_NewRef(turn_no_octets));
     return taken;
@@ -107,10 +107,6 @@ int turn_into_outbox(PyObject *stream, PyObject *octets)
     }
     if (!PyBytes_GET_SIZE(octets))
         return 0;
-    if (know_limits_of(stream) < 0)
-        return -1;
-    if (outbox_size(stream) >= known_limits.max_outbox)
-        return ft_done(ft_call1(stream, str.write, octets)); /* raises OutboxFull */
     if (STREAM(stream)->layer == Py_None)
         return turn_append_to_outbox(stream, octets);
     PyObject *wire = through_layer(stream, octets);

@@ -46,7 +46,7 @@ static inline bool has_changed(Steps *steps, PyObject *stream)
  * empties the inbox in place. `steps` is for handlers that are coroutines or generators; plain ones get a copy of this
  * function without it. */
 static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox, PyObject *handle, Share *share,
-                                               Py_ssize_t *room, Steps *steps, PyObject **unusual)
+                                               Py_ssize_t high_water, Py_ssize_t *room, Steps *steps, PyObject **unusual)
 {
     /* Looked up once. A Python function is called directly, because its results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
@@ -73,6 +73,8 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
         PyObject *answer = pulls ? pull(steps) : handled(handle, call, message, steps, stream);
         if (!answer)
             return PyErr_Occurred() ? -1 : 0;
+        if (OUT(stream)->outbox_size != turn_zero) /* it may have sent, besides what it returns */
+            *room = Py_MIN(*room, high_water - outbox_size(stream));
         if (PyBytes_Check(answer) && !has_changed(steps, stream)) {
             *room -= PyBytes_GET_SIZE(answer);
             /* Read `pending` again: a handler that sends has the old list encoded and may replace it. */
@@ -101,8 +103,11 @@ PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_s
     Py_ssize_t room = PyLong_AsSsize_t(arguments[3]);
     if (room == -1 && PyErr_Occurred())
         return NULL;
+    if (know_limits_of(arguments[0]) < 0)
+        return NULL;
     PyObject *inbox = Py_NewRef(IN(arguments[0])->inbox), *unusual;
-    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], &room, NULL, &unusual);
+    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], known_limits.high_water, &room,
+                             NULL, &unusual);
     Py_DECREF(inbox);
     return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
 }
@@ -125,8 +130,8 @@ static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObje
     Share *share = share_of(channel);
     bool last_words = false;
     int status;
-    while (!(status = steps ? run_handler(stream, inbox, handle, share, &room, steps, &unusual)
-                            : run_handler(stream, inbox, handle, share, &room, NULL, &unusual)) &&
+    while (!(status = steps ? run_handler(stream, inbox, handle, share, high_water, &room, steps, &unusual)
+                            : run_handler(stream, inbox, handle, share, high_water, &room, NULL, &unusual)) &&
            unusual && !last_words) {
         last_words = is_a(unusual, turn_known.ReplyAndClose);
         status = take_unusual(channel, stream, runner, steps, unusual, last_words);

@@ -102,7 +102,7 @@ extern struct turn_known {
     N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_took) N(_twin_receive)             \
     N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(encode)       \
     N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
-    N(on_closed) N(on_ready) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
+    N(on_closed) N(on_ready) N(put) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
     N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
@@ -284,7 +284,7 @@ int turn_end_steps(Steps *steps, PyObject *runner, int status);
 
 /* The splitter in C that encodes for a framing, borrowed; NULL if it has none. */
 PyObject *turn_encoder_of(PyObject *framing);
-/* Append octets to the outbox. Raises OutboxFull. */
+/* Append the octets of replies to the outbox, however full it is. */
 int turn_into_outbox(PyObject *stream, PyObject *octets);
 /* The same for some octets for which there is room, on a connection without TLS. */
 int turn_append_to_outbox(PyObject *stream, PyObject *octets);
