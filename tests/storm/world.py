@@ -26,9 +26,10 @@ from storm.plan import Round
 from storm.services import Storm
 from storm.words import MARKS, NEWS
 
-#: What other connections may get between a question and its answer: messages handled and replies made. Generous:
-#: sixteen of them, each with its share, and a few turns on the way; no stream of 100,000 goes by in one piece.
-MOST_BETWEEN = 60_000
+#: What other connections may get between a question and its answer: messages handled and replies made. Eight of them
+#: may have their share, of 4,096, in each of three turns: the first question comes in a turn behind the connection. But
+#: no stream of 100,000 goes by in one piece.
+MOST_BETWEEN = 99_000
 
 
 @dataclass

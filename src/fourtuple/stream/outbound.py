@@ -75,10 +75,10 @@ class Outbound(Backpressure):
             self.end_writing()
 
     def reply(self, framing: Framing, message: Any) -> None:
-        """As :meth:`send`, for what a handler or hook has returned: in the framing of its message, to a full outbox too.
+        """As :meth:`send`, for what a handler or hook returns: in the framing of its message, to a full outbox too.
 
-        No handler is called while the outbox is crowded. So what is returned then is that of one call, and it exists
-        already: to refuse it would save little, and lose it.
+        No handler is called while the outbox is crowded. So this is what one call has returned. It exists already: to
+        refuse it would save little, and lose it.
         """
         if self.writing is not _OPEN:
             raise self._why_not_writing()
