@@ -25,7 +25,7 @@ from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates
 
-_SPECIAL = Path.SPECIAL  # used in every turn; a global is faster than an attribute
+_OPEN, _SPECIAL = Half.OPEN, Path.SPECIAL  # used in every turn; a global is faster than an attribute
 
 
 class Host(Told, Protocol):
@@ -185,7 +185,7 @@ class Runner(Failing):
         message = words.message if last else words
         if stream.pending:
             stream.commit()
-        if message is None or stream.writing is not Half.OPEN:
+        if message is None or stream.writing is not _OPEN:
             self.channel.engine.share.spend()
         elif framing is stream.framing and stream.layer is None and stream.outbox_size < stream.limits.high_water:
             self.connection.send(message)  # in C, if possible
@@ -235,7 +235,7 @@ class Runner(Failing):
     def see_end(self) -> None:
         """End if no message will come any more. Called after :meth:`work`."""
         stream = self.stream
-        ended = stream.reading is not Half.OPEN or stream.read_error is not None
+        ended = stream.reading is not _OPEN or stream.read_error is not None
         if ended and not stream.closing and stream.exhausted and not self.busy:
             self.exhausted()
 
@@ -312,7 +312,7 @@ class Runner(Failing):
     @property
     def may_half_close(self) -> bool:
         """Whether :meth:`half_close` has something to do."""
-        return self.stream.writing is Half.OPEN
+        return self.stream.writing is _OPEN
 
     def half_close(self) -> None:
         """Say goodbye and send FIN; anything that the peer sends from now on is discarded."""

@@ -15,15 +15,16 @@ octets of the messages that are not delivered yet.
 **Layers.** A :class:`Layer` may stand between the wire and the decoder: a PROXY header at the beginning, or TLS. The
 outbox and all counters still count the octets of the wire. A stream without a layer pays for one comparison only.
 
-**Parts.** A stream is one record, and the parts that work with it::
+**Parts.** A stream is one record, and the parts that work with it, side by side: none inherits from another, and one
+that calls another says so at its head::
 
-    Stream        stream.py        both directions: changes of the conversation, the end
-    Layered       layered.py       octets in, through the layers
-    Octets        octets.py        octets instead of messages
-    Inbound       inbound.py       the decoder, the inbox, receiving
-    Outbound      outbound.py      the outbox
-    Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
-    HalfClose     half_close.py    how each direction ends by a FIN
+    Stream        stream.py        all parts together; changes of the conversation, the end
+      Layered       layered.py       octets in, through the layers
+      Inbound       inbound.py       the decoder, the inbox, receiving
+      Unframed      unframed.py      octets instead of messages
+      Outbound      outbound.py      the outbox
+      Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
+      HalfClose     half_close.py    how each direction ends by a FIN
     State         state.py         the record; the path: which conditions have to be checked for each message; the
                                    peer's clocks; properties for observers
     Requests      requests.py      which request gets which reply; created with the first request

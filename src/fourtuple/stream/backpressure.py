@@ -11,14 +11,14 @@ engine asks here what to watch (``engine/watching.py``), and handlers whether to
 
 from __future__ import annotations
 
-from fourtuple.stream.half_close import HalfClose
+from fourtuple.stream.state import State
 from fourtuple.stream.values import Half, Path
 
 # Looked up once: a member of an enum costs two look-ups at each use.
 _SPECIAL, _OPEN = Path.SPECIAL, Half.OPEN
 
 
-class Backpressure(HalfClose):
+class Backpressure(State):
     """The answers of a stream, for both directions."""
 
     __slots__ = ()

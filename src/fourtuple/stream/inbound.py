@@ -29,14 +29,14 @@ from fourtuple.errors import (
 from fourtuple.events import Reason
 from fourtuple.framing import Unmapped
 from fourtuple.rates.throttle import Throttle
-from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.raw import Raw
+from fourtuple.stream.state import State
 from fourtuple.stream.values import NOT_YET, Half, Path
 
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
-class Inbound(Backpressure):
+class Inbound(State):
     """Decodes each read completely and delivers its messages one by one.
 
     The decoder keeps their octets until the last of them is delivered.

@@ -8,19 +8,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fourtuple.errors import ConnectionBusy
+from fourtuple.events import Reason
 from fourtuple.framing import Decoder, decoder_of
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.octets import Octets
-from fourtuple.stream.outbound import Outbound
+from fourtuple.stream.raw import Raw
+from fourtuple.stream.state import State
 from fourtuple.stream.values import NOT_YET, Half, Path
 
 _OPEN, _PLAIN, _LAYERED, _SPECIAL = Half.OPEN, Path.PLAIN, Path.LAYERED, Path.SPECIAL
 
 
-class Layered(Octets, Outbound):
+class Layered(State):
     """Passes the octets of the wire through the layers, if there are any, to the decoder."""
 
     __slots__ = ()
@@ -33,6 +34,20 @@ class Layered(Octets, Outbound):
     opened: float
     path: Path
     reading: Half
+
+    if TYPE_CHECKING:  # what the parts on both sides of the layers do: Inbound, Unframed, Outbound, HalfClose
+
+        def feed(self, data: bytes, now: float, take: bool) -> Any: ...
+        def replenish(self, now: float | None = None) -> bool: ...
+        def why_nothing(self) -> Exception: ...
+        def _decode(self, data: bytes, now: float) -> None: ...
+        @property
+        def _reason_of_eof(self) -> Reason: ...
+        def go_raw(self) -> Raw: ...
+        def commit_ahead(self) -> bool: ...
+        def _take_outgoing(self, layer: Layer) -> None: ...
+        def _why_not_writing(self) -> Exception: ...
+        def _take_fin(self, now: float) -> None: ...
 
     # -- octets in ----------------------------------------------------------------------------------------
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fourtuple.errors import ConnectionEnded, OutboxFull
 from fourtuple.framing import Framing
 from fourtuple.framing.base import Octets
 from fourtuple.framing.checks import octets_of
 from fourtuple.options import KIB
-from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.state import NOTHING
+from fourtuple.stream.state import NOTHING, State
 from fourtuple.stream.values import Half, Path, Unsendable
 
 #: Chunks are joined up to this size before they are sent: one system call instead of many. The copy costs less than
@@ -25,7 +24,7 @@ _PROGRESS = 1 * KIB
 _OPEN, _PLAIN, _SPECIAL = Half.OPEN, Path.PLAIN, Path.SPECIAL  # used for every message; faster than attributes
 
 
-class Outbound(Backpressure):
+class Outbound(State):
     """Encodes messages into the outbox, and hands out its octets."""
 
     __slots__ = ()
@@ -40,6 +39,10 @@ class Outbound(Backpressure):
     path: Path
     write_error: Exception | None
     writing: Half
+
+    if TYPE_CHECKING:  # what HalfClose does
+
+        def _begin_fin(self) -> bool: ...
 
     # -- messages in ----------------------------------------------------------------------------------------
 

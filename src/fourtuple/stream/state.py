@@ -2,9 +2,9 @@
 
 A server may have thousands of idle connections, so their memory matters. A separate object for each direction would
 cost each connection 96 octets more (of about 1,000), and each access to a field one more step. Therefore the hot
-fields are in one object with slots, and the parts of a stream (inbound.py, outbound.py) are its methods. Anything that
-only few streams need is a separate object, made when it is first needed: :class:`Requests`, :class:`Raw`, a layer, a
-throttle.
+fields are in one object with slots, and the parts of a stream (inbound.py, outbound.py) are sets of its methods.
+Anything that only few streams need is a separate object, made when it is first needed: :class:`Requests`,
+:class:`Raw`, a layer, a throttle.
 
 The path, which each test for the fast path reads, in Python and in C::
 

@@ -12,10 +12,15 @@ from fourtuple.framing import Decoder, Framing, decoder_of
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.rates.throttle import Throttle
+from fourtuple.stream.backpressure import Backpressure
 from fourtuple.stream.deadlines import next_deadline
 from fourtuple.stream.ended import LET_GO, alone
+from fourtuple.stream.half_close import HalfClose
+from fourtuple.stream.inbound import Inbound
 from fourtuple.stream.layered import Layered
+from fourtuple.stream.outbound import Outbound
 from fourtuple.stream.requests import Request, Requests
+from fourtuple.stream.unframed import Unframed
 from fourtuple.stream.values import Half, Path
 
 #: ``tap(stream, inward, octets)``.
@@ -24,7 +29,7 @@ Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
 _OPEN, _SPECIAL = Half.OPEN, Path.SPECIAL
 
 
-class Stream(Layered):
+class Stream(Layered, Inbound, Unframed, Outbound, Backpressure, HalfClose):
     """One conversation: decoder and inbox, outbox, the states of both directions, counters, deadlines as data."""
 
     __slots__ = ()

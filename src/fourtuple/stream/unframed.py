@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from fourtuple.errors import ConnectionBusy, EndOfFile, IncompleteMessage, MessageError
 from fourtuple.events import Reason
 from fourtuple.options import check_type, check_whole
-from fourtuple.stream.inbound import Inbound
 from fourtuple.stream.raw import Raw, check_until
+from fourtuple.stream.state import State
 from fourtuple.stream.values import NOT_YET, Half, Nothing, Path
 
 _SPECIAL = Path.SPECIAL
 
 
-class Octets(Inbound):
+class Unframed(State):
     """Delivers octets instead of messages: the octets of undelivered messages first."""
 
     __slots__ = ()
@@ -23,6 +25,13 @@ class Octets(Inbound):
     messages_in: int
     read_error: Exception | None
     reason: Reason | None
+
+    if TYPE_CHECKING:  # what Inbound does
+
+        def why_over(self) -> Exception | None: ...
+        @property
+        def _reason_of_eof(self) -> Reason: ...
+        def _truncated(self, error: Exception) -> Exception: ...
 
     def go_raw(self) -> Raw:
         """Undo the decoding of all undelivered messages and hold their octets instead."""
