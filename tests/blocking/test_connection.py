@@ -1041,7 +1041,7 @@ def test_a_message_that_may_have_left_without_a_place_for_its_reply(
 
     def interrupted(stream: Stream, _message: object) -> None:
         if when == "noted":
-            stream._put(b"one\n")
+            stream.put(b"one\n")
         else:
             stream.outbox = [b"one\n"]
         raise Interrupt
