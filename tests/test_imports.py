@@ -35,6 +35,7 @@ LADDER = (
     "serving.server_info server serving.dialing client",
     "serving.group",
     "serving.run",
+    "serving.in_thread",
     "adapters load relay",
     "config operations",
     "supervisor",

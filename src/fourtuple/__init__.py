@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
     from fourtuple.serving.alarms import Alarm
     from fourtuple.serving.dialing import Dial
-    from fourtuple.serving.run import run, serve_in_thread, watching
+    from fourtuple.serving.in_thread import serve_in_thread
+    from fourtuple.serving.run import run, watching
     from fourtuple.stream import Reason, Statistics
 
 __all__ = [
@@ -107,7 +108,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.server": ("Server",),
             "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
             "fourtuple.serving.alarms": ("Alarm",),
-            "fourtuple.serving.run": ("run", "serve_in_thread", "watching"),
+            "fourtuple.serving.in_thread": ("serve_in_thread",),
+            "fourtuple.serving.run": ("run", "watching"),
             "fourtuple.events": ("Reason", "Statistics"),
         },
         rooms=(

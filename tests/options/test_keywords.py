@@ -17,7 +17,8 @@ from fourtuple.load import Load
 from fourtuple.options import FAMILIES, Options, Pool, Proxy, Pushes, Reconnect, Retries, Tls, changes
 from fourtuple.options.checking import choices_of
 from fourtuple.server import Server
-from fourtuple.serving.run import ServerOptions, run, serve_in_thread
+from fourtuple.serving.in_thread import serve_in_thread
+from fourtuple.serving.run import ServerOptions, run
 from fourtuple.testing.fixture_types import ThreadOptions
 
 

@@ -18,8 +18,7 @@ import pytest
 from fourtuple import Deadlines, Service, events, serve_in_thread
 from fourtuple.blocking import connect
 from fourtuple.errors import DeadlinePassed, ListenAddressInUse
-from fourtuple.serving import run as run_module
-from fourtuple.serving import thread_end
+from fourtuple.serving import in_thread, thread_end
 from rig import echo
 
 PROGRAM = """
@@ -329,7 +328,7 @@ def test_a_handler_that_holds_the_loop_does_not_hold_the_block(loop_factory: Any
 def test_an_exception_of_the_block_tells_what_holds_the_loop(
     loop_factory: Any, holding: Holding, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_module, "ABORT_SECONDS", 0.1)
+    monkeypatch.setattr(in_thread, "ABORT_SECONDS", 0.1)
 
     def talk() -> None:
         with (

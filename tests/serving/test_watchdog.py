@@ -218,10 +218,10 @@ def looks(run_async: Any, *calls: Callable[[Callable[[float], None]], None]) -> 
     async def main() -> None:
         loop = asyncio.get_running_loop()
         watchdog = Watchdog(loop, told.append, 1.0)
-        watchdog._ask()
+        watchdog._pulse.ask()
         await asyncio.sleep(0)
-        assert watchdog._came
-        began = watchdog._asked
+        assert watchdog._pulse.came
+        began = watchdog._pulse.asked
 
         def look(seconds: float) -> None:
             thread = threading.Thread(target=watchdog.look, args=(began + seconds,))

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from fourtuple.serving.pulse import Pulse
 from fourtuple.signals import NUMBERS, StopSignals
 
 #: A loop that has run no callback for this many seconds is held, once the time for the stop has passed. Only one that
@@ -41,7 +42,7 @@ class HeldStop:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, signals: StopSignals, seconds: Callable[[], float | None]
     ) -> None:
-        self._loop = loop
+        self._pulse = Pulse(loop)
         self._signals = signals
         self._seconds = seconds
         # A signal handler may interrupt any code, and set() of an Event that it interrupts in set() would wait forever.
@@ -49,7 +50,6 @@ class HeldStop:
         self._heard = threading.Lock()
         self._heard.acquire()
         self._ended = threading.Event()
-        self._alive = 0.0
         self._thread = threading.Thread(target=self._watch, name="fourtuple-held-stop", daemon=True)
 
     @contextmanager
@@ -76,16 +76,10 @@ class HeldStop:
     def _watch(self) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)  # they are for the main thread, whose wait they interrupt
         self._heard.acquire()
-        began = self._alive = time.monotonic()
-        while not self._ended.is_set():
-            with suppress(RuntimeError):  # the loop is closed: the block ends next
-                self._loop.call_soon_threadsafe(self._sign_of_life)
-            if self._ended.wait(_LOOK_SECONDS):
-                return
+        began = time.monotonic()
+        self._pulse.begin(began)
+        while not self._ended.wait(_LOOK_SECONDS):
             now, seconds = time.monotonic(), self._seconds()
-            if seconds is not None and now - began >= seconds and now - self._alive >= HELD_SECONDS:
-                held = now - self._alive
+            held = self._pulse.silent(now)
+            if seconds is not None and now - began >= seconds and held >= HELD_SECONDS:
                 self._signals.end(f"{now - began:.1f} s ago, and a call has held the loop for {held:.1f} s")
-
-    def _sign_of_life(self) -> None:
-        self._alive = time.monotonic()

@@ -6,11 +6,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from types import CodeType
 
 from fourtuple import events
 from fourtuple.errors import DeadlinePassed
+from fourtuple.serving.pulse import Pulse
 from fourtuple.serving.watchdog import call_of, held_event, inside_loop
 
 #: A loop that has run no callback for this many seconds is held, once the time for the stop has passed.
@@ -45,11 +45,10 @@ class ServerThread:
         observer: Callable[[events.Event], None],
     ) -> None:
         self._thread = thread
-        self._loop = loop
+        self._pulse = Pulse(loop)
         self._base = base
         self._whom = whom
         self._observer = observer
-        self._sign = threading.Event()
 
     def join(self, seconds: float | None) -> None:
         """Wait until the thread has ended.
@@ -59,26 +58,16 @@ class ServerThread:
         HELD_SECONDS. Then the thread is left running, and :class:`~fourtuple.errors.DeadlinePassed` names the call
         that holds the loop.
         """
-        began = alive = time.monotonic()
-        self._ask()
+        began = time.monotonic()
+        self._pulse.begin(began)
         while True:
             self._thread.join(_LOOK_SECONDS)
             if not self._thread.is_alive():
                 return
             now = time.monotonic()
-            if self._sign.is_set():
-                alive = now
-                self._ask()
-            elif seconds is not None and now - began >= seconds and now - alive >= HELD_SECONDS:
-                raise self._held(seconds, now - alive)
-
-    def _ask(self) -> None:
-        # Cleared before the loop is asked, or the loop's set() could come in between and be lost.
-        self._sign.clear()
-        loop = self._loop()
-        if loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: its thread ends next
-                loop.call_soon_threadsafe(self._sign.set)
+            silent = self._pulse.silent(now)
+            if seconds is not None and now - began >= seconds and silent >= HELD_SECONDS:
+                raise self._held(seconds, silent)
 
     def _held(self, seconds: float, silent: float) -> DeadlinePassed:
         inside = inside_loop(self._thread.ident or 0, lambda frame: frame.f_code is self._base)

@@ -21,6 +21,7 @@ from types import FrameType
 
 from fourtuple import events
 from fourtuple.printable import frame_lines, repr_of
+from fourtuple.serving.pulse import Pulse
 from fourtuple.signals import NUMBERS, Tripwire
 
 #: Where the code between the loop and the user's code is, to tell its frames in a stack.
@@ -65,9 +66,8 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="fourtuple-watchdog", daemon=True)
         self._ended = threading.Event()
         self._lock = threading.Lock()  # for what both threads write: the tripwire, and the loop's thread and frame
-        # The callback: when it was scheduled, whether it ran, in which thread and inside of which frame.
-        self._asked = time.monotonic()
-        self._came = False
+        self._pulse = Pulse(loop, self._beat)
+        # In which thread a callback has run, and inside of which frame.
         self._loop_thread = 0
         self._base: FrameType | None = None
         # The call that may hold the loop, since when, and whether it was reported.
@@ -77,7 +77,7 @@ class Watchdog:
 
     def start(self) -> None:
         """Begin to watch. You can call it in any thread."""
-        self._ask()
+        self._pulse.ask()
         self._thread.start()
 
     def stop(self) -> None:
@@ -118,23 +118,15 @@ class Watchdog:
 
     def look(self, now: float) -> bool:
         """Check the loop once; return False if it is closed. The thread calls it; so may a test with a fake clock."""
-        if self._came:
+        if self._pulse.came:
             self._suspect = None
-            return self._ask()
+            return self._pulse.ask()
         call = self._call() if self._loop.is_running() else None
         if call is None or call is not self._suspect:
             self._suspect, self._since, self._told = call, now, False
         elif not self._told:
             self._told = True
-            self._name(call, now - self._asked)
-        return True
-
-    def _ask(self) -> bool:
-        self._came, self._asked = False, time.monotonic()
-        try:
-            self._loop.call_soon_threadsafe(self._sign_of_life)
-        except RuntimeError:
-            return False
+            self._name(call, now - self._pulse.asked)
         return True
 
     def _call(self) -> FrameType | None:
@@ -162,7 +154,7 @@ class Watchdog:
 
     # -- in the loop's thread -----------------------------------------------------------------------------
 
-    def _sign_of_life(self) -> None:
+    def _beat(self) -> None:
         with self._lock:
             if self._ended.is_set():
                 return
@@ -172,8 +164,7 @@ class Watchdog:
                     self._tripwire.put_off()
             self._loop_thread = threading.get_ident()
             # For loops in C (uvloop): the frame that runs the loop. That of asyncio is told by its _run_once.
-            self._base = sys._getframe(1)
-            self._came = True
+            self._base = sys._getframe(2)
 
 
 def inside_loop(thread: int, is_base: Callable[[FrameType], bool]) -> list[FrameType]:

@@ -25,7 +25,7 @@ from fourtuple.framing import Framing
 from fourtuple.options import Deadlines
 from fourtuple.server import Server
 from fourtuple.service import Service
-from fourtuple.serving.run import serve_in_thread
+from fourtuple.serving.in_thread import serve_in_thread
 from fourtuple.testing.fixture_types import TcpClient, TcpServer, ThreadOptions
 from fourtuple.testing.witness import Witness, raise_all
 from fourtuple.typevars import In, L, Out, S
