@@ -146,24 +146,28 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
     """
     inbox = stream.inbox  # a handler that closes its connection or changes the framing empties this list in place
     while room > 0 and inbox:
-        left = share.left
-        if left <= 0:
-            if share.look():
-                break
-            left = share.left
-        message = inbox.pop()
-        if message.__class__ is Unmapped:
-            inbox.append(message)
+        if share.left <= 0 and share.look():
             break
-        share.left = left - 1
-        reply = handle(message)
-        if stream.outbox_size:  # it may have sent, besides what it returns
-            room = min(room, stream.limits.high_water - stream.outbox_size)
-        if isinstance(reply, bytes):
-            stream.pending.append(reply)
-            room -= len(reply)
-        elif reply is not None:
-            return reply, room
+        handled = 0
+        try:
+            for handled in range(1, share.left + 1):
+                message = inbox.pop()
+                if message.__class__ is Unmapped:
+                    inbox.append(message)
+                    handled -= 1
+                    return None, room
+                reply = handle(message)
+                if stream.outbox_size:  # it may have sent, besides what it returns
+                    room = min(room, stream.limits.high_water - stream.outbox_size)
+                if isinstance(reply, bytes):
+                    stream.pending.append(reply)
+                    room -= len(reply)
+                elif reply is not None:
+                    return reply, room
+                if room <= 0 or not inbox:
+                    break
+        finally:
+            share.left -= handled  # once, which costs less; what the handler has sent is counted in between
     return None, room
 
 
