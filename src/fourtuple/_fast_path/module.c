@@ -53,5 +53,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 43, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 44, "The usual turn of a connection, and the splitters, in C.",
           !Splitter_add_to(module) && !Decoder_add_to(module) && !turn_start(module) && !TemplateFields_add_to(module))

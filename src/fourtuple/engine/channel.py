@@ -383,5 +383,5 @@ class DoomedChannel(Channel):
 
 if fast_path.turn is not None:
     fast_path.turn.know(PLAIN=Path.PLAIN, LAYERED=Path.LAYERED, SPECIAL=Path.SPECIAL, OPEN=Half.OPEN)
-    fast_path.turn.know(sizes_of=attrgetter("read_size", "max_batch", "high_water", "max_outbox"))
+    fast_path.turn.know(sizes_of=attrgetter("read_size", "max_batch", "high_water"))
     fast_path.turn.know(Channel=Channel, Stream=Stream, Engine=Engine, MessageError=MessageError)

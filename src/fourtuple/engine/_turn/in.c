@@ -13,8 +13,7 @@ static PyObject *spare; /* a bytes object of read_size to read into; no other co
 int turn_know_limits(PyObject *limits)
 {
     KnownLimits found = {.limits = limits, .sizes = PyObject_CallOneArg(turn_known.sizes_of, limits)};
-    if (!found.sizes || !PyArg_ParseTuple(found.sizes, "nnnn", &found.read_size, &found.max_batch, &found.high_water,
-                                          &found.max_outbox)) {
+    if (!found.sizes || !PyArg_ParseTuple(found.sizes, "nnn", &found.read_size, &found.max_batch, &found.high_water)) {
         Py_XDECREF(found.sizes);
         return -1;
     }

@@ -69,9 +69,8 @@ static int take_to_send(PyObject *connection, PyObject *message)
     if (!octets)
         return -1;
     Py_ssize_t size = octets == Py_None ? 0 : PyBytes_GET_SIZE(octets); /* None: Python has to encode it */
-    Py_ssize_t room = Py_MIN(known_limits.high_water, known_limits.max_outbox);
     int status = 0;
-    if (size && size < room - outbox_size(stream)) {
+    if (size && size < known_limits.high_water - outbox_size(stream)) {
         status = turn_append_to_outbox(stream, octets) < 0 || ft_add(&OUT(stream)->messages_out, 1) < 0 ? -1 : 1;
         if (status > 0 && CHANNEL(channel)->_dirty != Py_True && ft_done(ft_call0(channel, str.flush_soon)) < 0)
             status = -1;

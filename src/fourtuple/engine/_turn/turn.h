@@ -230,7 +230,7 @@ static inline int spend(Share *share)
 /* The values of the Limits used last: all connections of a server share one Limits object. */
 typedef struct {
     PyObject *limits, *sizes; /* sizes: a tuple of the numbers */
-    Py_ssize_t read_size, max_batch, high_water, max_outbox;
+    Py_ssize_t read_size, max_batch, high_water;
 } KnownLimits;
 
 extern KnownLimits known_limits;
