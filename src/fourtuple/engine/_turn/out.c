@@ -2,7 +2,6 @@
 #include "engine/_turn/turn.h"
 
 #include <errno.h>
-#include <sys/socket.h>
 
 /* The framing used last, its splitter in C or NULL, and whether FIN follows each of its messages. */
 static struct {
@@ -155,7 +154,8 @@ static int send_octets(PyObject *channel, PyObject *stream, PyObject *octets, Py
     /* Send until the kernel takes nothing, not just until it takes less than offered: acknowledgements that arrive
      * during send(2) make room only after it returns. A large reply then needs no further turn. */
     while (taken < most && !failed) {
-        ssize_t more = send(fd, PyBytes_AS_STRING(octets) + taken, most - taken, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t more = syscall(SYS_sendto, fd, PyBytes_AS_STRING(octets) + taken, most - taken,
+                               MSG_DONTWAIT | MSG_NOSIGNAL, NULL, (long)0);
         failed = more < 0;
         taken += failed ? 0 : more;
     }
