@@ -20,7 +20,7 @@ from fourtuple.inspector.assignments import assigned, generated, ports_of
 from fourtuple.inspector.model import ActiveSocket, Counters
 from fourtuple.inspector.portuse import Settings, use_of, uses
 from inspector.sample import SAMPLE
-from inspector.scenes import alone, port_of
+from inspector.scenes import alone, listener_alone, port_of
 
 SETTINGS = Settings(first=50_000, last=50_009, reserved=((50_005, 50_006), (80, 80)), unprivileged=1024)
 
@@ -98,7 +98,7 @@ def test_exhaustion_is_reported_when_connect_fails() -> None:
 
 
 def test_a_port_that_is_held(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0), backlog=7) as listener:
+    with listener_alone(backlog=7) as listener:
         port = port_of(listener)
         done = run("ports", str(port))
         told = json.loads(run("ports", "--json", str(port)).out)
@@ -122,7 +122,7 @@ def test_a_port_that_is_only_bound_is_not_called_free(run: Run) -> None:
 
 
 def test_several_ports_are_a_table(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listener_alone() as listener:
         port = port_of(listener)
         done = run("ports", f"{port},1", "https")
     assert done.text.splitlines()[0].startswith("3 ports: ")

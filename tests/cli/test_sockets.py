@@ -22,7 +22,7 @@ from fourtuple.cli.sockets import expression
 from fourtuple.cli.sockets_show import tables_of
 from fourtuple.inspector import Snapshot
 from inspector.sample import SAMPLE
-from inspector.scenes import Pair, alone, port_of
+from inspector.scenes import Pair, alone, listener_alone, port_of
 
 WIDTHS = (80, 200)
 
@@ -133,7 +133,7 @@ def test_json_has_every_socket_and_its_queues(run: Run) -> None:
 
 
 def test_a_stream_of_json(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, subprocess.Popen(
+    with listener_alone() as listener, subprocess.Popen(
         [*FOURTUPLE, "sockets", "--port", str(port_of(listener)), "--jsonl", "--watch", "0.01"],
         stdout=subprocess.PIPE, text=True, env=ENVIRONMENT,
     ) as process:  # fmt: skip
@@ -177,7 +177,7 @@ def test_group_counts_sockets_by_a_field(run: Run) -> None:
 
 def test_explain_says_what_a_full_queue_means(run: Run) -> None:
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        listener = stack.enter_context(listener_alone(backlog=0))
         stack.enter_context(socket.create_connection(listener.getsockname()))
         port = port_of(listener)
         done = run("sockets", "--port", str(port), "--explain")
@@ -189,7 +189,7 @@ def test_explain_says_what_a_full_queue_means(run: Run) -> None:
 
 
 def test_proc_as_the_source_says_what_it_lacks(run: Run) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
+    with listener_alone() as listener:
         done = run("sockets", "--port", str(port_of(listener)), "--source", "proc")
     assert "unknown" in done.text.splitlines()[2]
     assert "Read by /proc (as you asked): no TCP_INFO" in done.text

@@ -38,13 +38,13 @@ class Pair:
     """A listener and both ends of a connection. ``here`` connected, ``there`` was accepted."""
 
     def __init__(self, stack: ExitStack, **options: Any) -> None:
-        self.listener = stack.enter_context(_listener_alone(**options))
+        self.listener = stack.enter_context(listener_alone(**options))
         self.port = port_of(self.listener)
         self.here = stack.enter_context(socket.create_connection(self.listener.getsockname()))
         self.there = stack.enter_context(self.listener.accept()[0])
 
 
-def _listener_alone(**options: Any) -> socket.socket:
+def listener_alone(**options: Any) -> socket.socket:
     """A listener at a port that no other socket names, not even one of an earlier test that is in TIME-WAIT."""
     while True:
         listener = socket.create_server(("127.0.0.1", 0), **options)
@@ -55,11 +55,11 @@ def _listener_alone(**options: Any) -> socket.socket:
 
 
 def _listen(stack: ExitStack) -> int:
-    return port_of(stack.enter_context(socket.create_server(("127.0.0.1", 0))))
+    return port_of(stack.enter_context(listener_alone()))
 
 
 def _syn_sent(stack: ExitStack) -> int:
-    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+    listener = stack.enter_context(listener_alone(backlog=0))
     stack.enter_context(socket.create_connection(listener.getsockname()))
     late = stack.enter_context(socket.socket())
     late.setblocking(False)
@@ -68,7 +68,7 @@ def _syn_sent(stack: ExitStack) -> int:
 
 
 def _syn_recv(stack: ExitStack) -> int:
-    listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+    listener = stack.enter_context(listener_alone())
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 30)
     stack.enter_context(socket.create_connection(listener.getsockname()))
     return port_of(listener)

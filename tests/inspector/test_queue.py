@@ -14,13 +14,13 @@ from fourtuple.inspector.explaining import explained, overview
 from fourtuple.inspector.model import ActiveSocket
 from fourtuple.inspector.reading import counters, snapshot
 from fourtuple.net.backlog import AcceptQueue
-from inspector.scenes import alone, arrived, port_of
+from inspector.scenes import alone, arrived, listener_alone, port_of
 
 
 def test_queue_and_info_are_one_model_on_both_sides() -> None:
     """What getsockopt() tells of one's own listener is what the inspector tells of anyone's."""
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=3))
+        listener = stack.enter_context(listener_alone(backlog=3))
         clients = [stack.enter_context(socket.create_connection(listener.getsockname())) for _ in range(4)]
         seen = sockets(f"port={port_of(listener)}", owners=False)
         (passive,) = seen.listeners
@@ -44,7 +44,7 @@ def backlog_of_three() -> dict[str, Any]:
     """In a namespace of its own, where nobody else moves the counters."""
     with ExitStack() as stack:
         before = counters()
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=3))
+        listener = stack.enter_context(listener_alone(backlog=3))
         for _ in range(4):
             stack.enter_context(socket.create_connection(listener.getsockname()))
         full = sockets(f"local-port={port_of(listener)}")
@@ -109,7 +109,7 @@ def test_the_interface_of_a_listener_is_named() -> None:
 
 def test_by_proc_the_limit_is_unknown() -> None:
     with ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=3))
+        listener = stack.enter_context(listener_alone(backlog=3))
         stack.enter_context(socket.create_connection(listener.getsockname()))
         seen = snapshot(names=frozenset({states.LISTEN}), source="proc")
         (passive,) = (each for each in seen.listeners if each.address.port == port_of(listener))
