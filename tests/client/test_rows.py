@@ -984,6 +984,22 @@ def test_close_lets_the_last_message_arrive(clients: Clients, peer: Peer) -> Non
     closing.result(SECONDS)
 
 
+def test_close_does_not_wait_for_a_server_that_does_not_read(clients: Clients, peer: Peer) -> None:
+    """The whole of close() takes ``linger_timeout`` at most: FIN waits behind octets that leave too slowly."""
+    deadlines = Deadlines(linger_timeout=0.02, write_timeout=10 * SECONDS)
+    client = clients(peer, "u32,max_message=64m", deadlines=deadlines)
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    sending = clients.begin(client.send, bytes(32 << 20))
+    assert line.socket.recv(1)
+    clients.begin(client.close).result(SECONDS)
+    error = failure_of(sending)
+    assert isinstance(error, DeadlinePassed | ConnectionEnded)
+    assert error.fate is Fate.PERHAPS_SENT
+    cut = failure_in(lambda: list(iter(lambda: line.socket.recv(1 << 20), b"")))
+    assert isinstance(cut, ConnectionResetError)
+
+
 def test_drain_waits_for_replies(clients: Clients, peer: Peer) -> None:
     client = clients(peer)
     asking = clients.begin(client.request, b"one")

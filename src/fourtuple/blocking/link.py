@@ -68,6 +68,21 @@ class BlockingLink(StreamLink):
         with suppress(FourTupleError):  # what ends the connection, its reader reports
             self.connection._out.write_out(None if until is None else max(0.0, until - now))
 
+    def finish(self, now: float) -> None:
+        """Begin the end of a connection with messages that have no reply: what is left, then FIN.
+
+        The ``close()`` of the connection, which waits for the peer's FIN, ends ``linger_timeout`` from now, at most.
+        """
+        sock = self.connection._socket
+        if sock.deadlines.linger_timeout is not None:
+            sock.latest = now + sock.deadlines.linger_timeout
+        with suppress(FourTupleError):
+            with sock.lock:
+                self.stream.close()
+                sock.wake_senders()
+                sock.wake_receiver()
+            self.connection._out.flush()
+
     def close(self) -> None:
         """Send what is left as far as the kernel takes it, then FIN. No reply is owed, so nothing is waited for."""
         if self.lingers:

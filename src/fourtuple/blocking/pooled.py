@@ -222,7 +222,7 @@ class Client(Generic[In_co, Out_contra]):
         """Close all connections. Idempotent.
 
         Requests that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` with their fate. Where
-        messages without a reply were sent, it lingers until the server's FIN, as :meth:`BlockingConnection.close`.
+        messages without a reply were sent, it lingers until the server's FIN, at most ``linger_timeout`` seconds.
         """
         if self._forked:
             return
@@ -233,6 +233,8 @@ class Client(Generic[In_co, Out_contra]):
             self.pool.close(self.clock())
             self._changed.notify_all()
         for link in lingering:
+            link.finish(self.clock())
+        for link in lingering:  # together: each one's time has begun
             link.connection.close()
 
     def __enter__(self) -> Self:

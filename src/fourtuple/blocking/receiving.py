@@ -364,6 +364,8 @@ class Receiving:
         while not stream.over:
             found = stream.next_deadline(sock.deadlines)
             until, which, _ = found or (None, "", 0.0)
+            if sock.latest is not None and (until is None or sock.latest < until):
+                until, which = sock.latest, "write_timeout" if stream.outbox_size else "linger_timeout"
             self.move(sock.poll(until, alarm))
             if until is not None and sock.clock() >= until and not stream.over:
                 if which == "write_timeout":

@@ -63,7 +63,8 @@ class SharedSocket:
         self.descriptor: Descriptor | None = Descriptor(sock, owned=owned)
         #: Whether a thread waits for octets now: SHUT_RD wakes it.
         self.receiving: bool = False
-        #: The moment at which every call must have ended; None without a bound. A client sets it while it greets.
+        #: The moment at which every call must have ended; None without a bound. A client sets it while it greets, and
+        #: when it is closed.
         self.latest: float | None = None
         #: The alarms of the calls that wait to write.
         self.alarms: set[Wakes] = set()

@@ -246,8 +246,8 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         """Close all connections; await the result to wait for their end. Idempotent.
 
         It takes effect at once: requests that wait raise :class:`~fourtuple.errors.ConnectionEnded` with their fate.
-        Where messages without a reply were sent, it lingers until the server's FIN, as :meth:`Connection.close`. A
-        ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
+        Where messages without a reply were sent, it lingers until the server's FIN, at most ``linger_timeout``
+        seconds. A ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
         """
         if not self._forked:
             self._check_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -82,7 +83,7 @@ class Reader(Waker):
     that read them.
     """
 
-    __slots__ = ("_channel", "_intake", "_owner", "link", "member", "stopped")
+    __slots__ = ("_channel", "_intake", "_last_call", "_owner", "link", "member", "stopped")
 
     def __init__(self, owner: Owner, connection: Connection, channel: Channel) -> None:
         super().__init__(connection, channel)
@@ -95,6 +96,8 @@ class Reader(Waker):
         #: Whether messages wait in the stream, which does not read meanwhile: the inbox of pushes is full.
         self.stopped: bool = False
         self._intake = Intake(owner.pool, channel.stream)
+        #: Ends a connection that lingers after the client's close().
+        self._last_call: asyncio.TimerHandle | None = None
 
     def drain(self) -> None:
         """Pass on every message that has come, as far as the inbox of pushes has room."""
@@ -116,6 +119,23 @@ class Reader(Waker):
             # No reply is owed that anyone waits for. What the kernel takes now still leaves, and FIN behind it.
             self._channel.flush()
             self._channel.abort(Reason.CLOSED, reset=False)
+        elif self._last_call is None and not self._engine.loop.is_closed():
+            seconds = self._channel.deadlines.linger_timeout
+            if seconds is not None:
+                self._last_call = self._engine.loop.call_later(seconds, self._lingers_no_longer, seconds)
+
+    def _lingers_no_longer(self, seconds: float) -> None:
+        """End the connection: ``linger_timeout`` has passed since close(), which waits no longer.
+
+        The channel's own deadline counts from the FIN, which a peer that does not read can delay for long.
+        """
+        waiting = self.link.stream.outbox_size
+        if not waiting:
+            self._channel.abort(Reason.CLOSED, reset=False)
+            return
+        why = f"the client was closed, the peer does not read, {waiting} octets wait"
+        self.link.stream.late(DeadlinePassed("linger_timeout", seconds, self.link.name, why))
+        self._channel.abort(Reason.DEADLINE)
 
     @property
     def has_unread(self) -> bool:
@@ -150,5 +170,8 @@ class Reader(Waker):
         return super().closed()
 
     def left(self) -> None:
+        if self._last_call is not None:
+            self._last_call.cancel()
+            self._last_call = None
         self._owner._forget(self._connection)
         super().left()
