@@ -7,6 +7,7 @@ import os
 import pty
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -164,6 +165,34 @@ def test_a_log_whose_reader_has_gone_is_lost_too(tmp_path: Path, workers: list[s
     assert "--log-format json: Broken pipe; lines of the log are lost, the server continues\n" in told
     assert told.endswith("fourtuple: --log-format json: Broken pipe; the log is not complete\n")
     assert workers or told.count("\n") == 2
+
+
+@pytest.mark.parametrize("workers", [[], ["--workers", "1"]])
+def test_a_log_whose_reader_has_stopped_reading_is_not_complete(tmp_path: Path, workers: list[str]) -> None:
+    reads, writes = os.pipe()
+    process = subprocess.Popen(
+        [*FOURTUPLE, "serve", "echo", "--log-format", "json", "--bind", f"unix:{tmp_path / 'socket'}", *workers],
+        stdout=writes, stderr=subprocess.PIPE, env=ENVIRONMENT,
+    )  # fmt: skip
+    with process, open(reads, "rb") as log, open(f"/proc/self/fd/{writes}", "wb", opener=without_waiting) as full:
+        os.close(writes)
+        begun = b'"event":"supervising"' if workers else b'"event":"listening"'
+        while begun not in log.readline():
+            continue
+        for piece in (4096, 1):
+            with suppress(BlockingIOError):
+                while os.write(full.fileno(), b"\n" * piece):
+                    continue
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        told = process.stderr.read().decode()
+        assert process.wait() == 1
+    assert told.endswith("fourtuple: --log-format json: its reader is too slow; the log is not complete\n")
+    assert workers or told.count("\n") == 1
+
+
+def without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def test_a_log_that_is_lost_is_reported_once_and_by_the_exit_code(tmp_path: Path) -> None:

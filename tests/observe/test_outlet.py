@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import io
 import json
@@ -140,6 +141,51 @@ def test_a_reader_who_has_gone(tmp_path: Path) -> None:
         for _ in range(MANY):
             log(PAUSED)
         log.finish(60.0)  # nothing to wait for
+
+
+def test_a_log_that_is_not_read_to_its_end_says_so(tmp_path: Path) -> None:
+    with ends(pipe, tmp_path) as (fd, file):
+        failed: list[OSError] = []
+        log = JsonLines(file, on_error=failed.append)
+        for _ in range(2000):  # more than a pipe takes, less than is held
+            log(PAUSED)
+        assert log.error is None
+        log.finish(0.0)
+        assert [log.error] == failed
+        assert str(log.error) == f"[Errno {errno.EAGAIN}] its reader is too slow"
+        os.set_blocking(fd, False)
+        assert os.read(fd, 1 << 20).endswith(b"}\n")  # a pipe has no part of a line
+
+
+def test_a_log_that_is_read_to_its_end_is_complete(tmp_path: Path) -> None:
+    with ends(pipe, tmp_path) as (fd, file):
+        log = JsonLines(file)
+        for _ in range(2000):
+            log(PAUSED)
+        log(events.Draining(0))
+        reader = Reader(fd)
+        while b'"event":"draining"' not in reader.read:
+            reader.read += os.read(fd, 1 << 16)
+        log.finish(0.0)
+        assert log.error is None
+
+
+def test_dropped_lines_are_an_error(tmp_path: Path) -> None:
+    with ends(pipe, tmp_path) as (_fd, file):
+        failed: list[OSError] = []
+        log = JsonLines(file, on_error=failed.append)
+        for _ in range(MANY):
+            log(PAUSED)
+        assert [error.strerror for error in failed] == ["its reader is too slow"]
+
+
+def test_a_line_longer_than_a_piece_is_written_whole(tmp_path: Path) -> None:
+    with ends(pipe, tmp_path) as (fd, file):
+        outlet = Outlet(file, file.fileno(), os.fstat(file.fileno()).st_mode, notice)
+        outlet.write("short\n" + "x" * 20_000 + "\nlast\n")
+        outlet.finish(0.0)
+        assert Reader(fd).until(b"last\n") == ["short", "x" * 20_000, "last"]
+        assert outlet.error is None
 
 
 def test_files_are_written_as_they_are(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ class JsonLog(JsonLines):
         """Write the listeners' addresses: like the console, only after signals are handled."""
         self.write(_listening(listener))
 
+    def finish(self, seconds: float) -> None:
+        """Write the held lines. An error has no line of its own: the command ends with :func:`log_incomplete`."""
+        self._on_error = None
+        super().finish(seconds)
+
 
 class ServiceLog:
     """The events of one of several services: its lines have the field ``service``."""

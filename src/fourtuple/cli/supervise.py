@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import Any
 
 from fourtuple.cli.beforehand import check_for_workers, check_free, check_refusals
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.jsonlog import log_failed, log_incomplete
+from fourtuple.cli.jsonlog import JsonLog, log_failed, log_incomplete
 from fourtuple.cli.managed import SignsOfLife
 from fourtuple.cli.programs import Program
 from fourtuple.cli.standard_files import tell_last
@@ -76,9 +75,7 @@ class SuperviseRun:
 
     async def _main(self, signals: StopSignals) -> Exit:
         self._log = (
-            JsonLines(sys.stdout, on_error=_log_failed)
-            if self._json
-            else SuperviseConsole(later=asyncio.get_running_loop().call_later)
+            JsonLog(_log_failed) if self._json else SuperviseConsole(later=asyncio.get_running_loop().call_later)
         )
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._log.uncaught)

@@ -36,8 +36,8 @@ class JsonLines:
     clock
         Returns seconds since 1970; by default :func:`time.time`.
     on_error
-        Called with the first error of a write, such as a full disk, or a pipe whose reader has gone. Later lines are
-        still written if possible.
+        Called with the first error that loses lines, such as a full disk, or a pipe whose reader has gone or is too
+        slow. Later lines are still written if possible.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class JsonLines:
         clock: Callable[[], float] = time.time,
         on_error: Callable[[OSError], object] | None = None,
     ) -> None:
-        #: The first error of a write, which has lost lines.
+        #: The first error that has lost lines.
         self.error: OSError | None = None
         self._on_error = on_error
         self._stream = unblocked(stream, self._dropped)
@@ -57,8 +57,7 @@ class JsonLines:
         """Write the held lines, waiting at most ``seconds`` for the reader of a pipe or a terminal."""
         if isinstance(self._stream, Outlet):
             self._stream.finish(seconds)
-            if self._stream.error is not None:
-                self._failed(self._stream.error)
+            self._look(self._stream)
 
     def _dropped(self, lines: int) -> str:
         return self._timed(_line({"event": "lines-dropped", "lines": lines}))
@@ -98,6 +97,13 @@ class JsonLines:
             return
         except OSError as error:
             self._failed(error)
+        if isinstance(self._stream, Outlet):
+            self._look(self._stream)
+
+    def _look(self, outlet: Outlet) -> None:
+        """Note an error of which no call knows: lines that were held or dropped."""
+        if outlet.error is not None:
+            self._failed(outlet.error)
 
     def _failed(self, error: OSError) -> None:
         """Note the first error."""

@@ -10,6 +10,7 @@ and do not expect non-blocking writes. Instead, the file is opened again, or is 
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -62,7 +63,7 @@ class Outlet:
         self._drainer: threading.Thread | None = None
         #: The number of dropped lines that no notice has reported yet.
         self.dropped: int = 0
-        #: The first error of a write that lost held lines, of which no caller of write() knows.
+        #: The first error that lost lines and that no call of write() has raised: also a reader that is too slow.
         self.error: OSError | None = None
         with suppress(OSError, ValueError):
             file.flush()  # earlier output comes first
@@ -76,6 +77,7 @@ class Outlet:
         with self._lock:
             if not self._take(octets):
                 self.dropped += text.count("\n")
+                self.error = self.error or _too_slow()
             try:
                 self._drain()
             except OSError:
@@ -88,17 +90,20 @@ class Outlet:
         """Do nothing: write() already writes as much as the file takes."""
 
     def finish(self, seconds: float) -> None:
-        """Write the held lines, waiting at most ``seconds`` for the reader."""
+        """Write the held lines, waiting at most ``seconds`` for the reader. Lines that it does not read are lost."""
         until = time.monotonic() + seconds
-        try:
-            while time.monotonic() < until:
-                with self._lock:
+        while True:
+            with self._lock:
+                try:
                     self._drain()
-                    if not self._held:
-                        return
-                _wait_for_room(self._fd, min(50, _LOOK_AGAIN))
-        except OSError as error:
-            self._lost(error)
+                except OSError as error:
+                    self._lost(error)
+                if not self._held:
+                    return
+                if time.monotonic() >= until:
+                    self.error = self.error or _too_slow()
+                    return
+            _wait_for_room(self._fd, min(50, _LOOK_AGAIN))
 
     def _lost(self, error: OSError) -> None:
         self._held.clear()
@@ -116,12 +121,22 @@ class Outlet:
     def _drain(self) -> None:
         """Write as much as the file takes at once. When nothing is held, add the notice of dropped lines."""
         while self._held:
-            count = self._write(bytes(self._held[:65536]))
+            count = self._write(self._piece())
             if not count:
                 return
             del self._held[:count]
             if not self._held and self.dropped:
                 self._take(b"")
+
+    def _piece(self) -> bytes:
+        """Return what to write next: whole lines, where a pipe takes them in one piece.
+
+        A log whose reader stops reading then ends with a whole line.
+        """
+        if len(self._held) > _PIECE:
+            end = self._held.rfind(b"\n", 0, _PIECE) + 1
+            return bytes(self._held[: end or 65536])
+        return bytes(self._held)
 
     def _drain_later(self) -> None:
         drainer = threading.Thread(target=self._drain_on, name="fourtuple-log", daemon=True)
@@ -141,6 +156,10 @@ class Outlet:
                 if not self._held:
                     self._drainer = None
                     return
+
+
+def _too_slow() -> OSError:
+    return BlockingIOError(errno.EAGAIN, "its reader is too slow")
 
 
 def _wait_for_room(fd: int, milliseconds: int) -> bool:
