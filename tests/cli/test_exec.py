@@ -142,7 +142,14 @@ def test_a_program_that_leaves_its_input_unread_loses_nothing_of_its_reply(serve
             pass
         sock.sendall(b"and more of it")  # drained, too
         assert len(b"".join(iter(lambda: sock.recv(65536), b""))) == 100_000
-    server.line_with("#1 closed")
+    assert ", in 41 octets, out 100000 octets, " in server.line_with("#1 closed")  # each is counted once
+    assert server.stop().code == 0
+
+
+def test_unread_input_before_a_half_close_is_counted_once(serve: Serve) -> None:
+    server = serve("--exec", "sh -c 'read line; head -c 3 >/dev/null'")
+    assert server.ask(b"4\n123unread") == b""
+    assert ", in 11 octets, out 0 octets, " in server.line_with("#1 closed")
     assert server.stop().code == 0
 
 

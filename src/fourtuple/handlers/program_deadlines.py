@@ -6,27 +6,47 @@ engine's clock.
 
 from __future__ import annotations
 
+import fcntl
+import struct
+import termios
+
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.net.tcpinfo import TcpInfo
 
 #: The states after the peer's FIN, which the kernel counts as an octet received.
 _AFTER_FIN = ("CLOSE_WAIT", "LAST_ACK", "CLOSING", "TIME_WAIT")
+#: The states after our own FIN, which is the last octet of the send queue.
+_OWN_FIN = ("FIN_WAIT1", "LAST_ACK", "CLOSING")
+#: How often the counters are read again if octets arrive in between.
+_TRIES = 10
+
+INT = struct.Struct("i")
 
 
 def count(channel: Channel, now: float) -> None:
-    """Count the octets of a socket that other code has, by the kernel's counters (TCP_INFO); Unix sockets have none."""
+    """Count the octets of a socket that other code has, by the kernel's counters (TCP_INFO); Unix sockets have none.
+
+    Octets that wait in the kernel are not counted: the program may read them, or the engine discards and counts them.
+    """
     sock = channel.socket
     if sock is None:
         return
+    unread = 0
     try:
         info = TcpInfo.of(sock)
+        for _ in range(_TRIES):
+            (unread,) = INT.unpack(fcntl.ioctl(sock, termios.FIONREAD, bytes(INT.size)))  # tcp(7): SIOCINQ
+            before, info = info, TcpInfo.of(sock)
+            if info.bytes_received == before.bytes_received:
+                break
     except (OSError, ValueError):
         return
     if info.bytes_received is not None and info.bytes_sent is not None:
-        sent = info.bytes_sent - (info.bytes_retrans or 0)
+        queued = info.notsent_bytes or 0  # as with every connection, octets are out when the kernel has them
+        sent = info.bytes_sent - (info.bytes_retrans or 0) + max(0, queued - (info.state_name in _OWN_FIN))
         received = info.bytes_received - (info.state_name in _AFTER_FIN)
-        channel.stream.counted(max(0, received), sent, now)
+        channel.stream.counted(max(0, received - unread), sent, now)
 
 
 class ProgramDeadlines:
