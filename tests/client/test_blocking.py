@@ -16,7 +16,7 @@ from fourtuple import Pool, Pushes, Service, serve_in_thread
 from fourtuple.blocking import Client
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.shared_socket import SharedSocket
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, FourTupleError
 from fourtuple.events import ClientDisconnected, Event
 from fourtuple.net.sockets import reset_on_close
 
@@ -50,6 +50,50 @@ def test_an_interrupted_request_keeps_its_place(peer: Peer) -> None:
         assert client.request(b"two", SECONDS) == b"TWO"
         thread.join()
         assert client.statistics.late_replies == 1
+
+
+def test_a_send_after_a_long_silence_sends_a_ping_first(peer: Peer) -> None:
+    """No thread has read the reply to it meanwhile: the next call does, before it is taken for late."""
+    told: list[Event] = []
+    pool = Pool(ping_interval=30.0, request_timeout=10.0)
+    client = Client(peer.address, "line", ping=b"ping", pool=pool, retries=AT_ONCE, observer=told.append)
+    with client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+        begun = client.clock()
+        for minutes in (1, 2, 3):
+            client.clock = lambda minutes=minutes: begun + 60.0 * minutes  # type: ignore[misc]
+            client.send(b"news")
+            if minutes != 2:  # then the reply to the ping is read, which shows as well that the server lives
+                assert line.hear() == b"ping"
+                line.say(b"pong")
+            assert line.hear() == b"news"
+        client.clock = lambda: begun + 240.0
+        thread = threading.Thread(target=lambda: line.say(line.hear().upper()))
+        thread.start()
+        assert client.request(b"one", SECONDS) == b"ONE"
+        thread.join()
+        assert (client.statistics.pings, client.statistics.connects) == (2, 1)
+        client.close()
+    assert [each.why for each in told if isinstance(each, ClientDisconnected)] == ["closed"]
+
+
+def test_a_late_reply_that_no_thread_has_read_is_not_taken_for_missing(peer: Peer) -> None:
+    pool = Pool(request_timeout=10.0)
+    with Client(peer.address, "line", pool=pool, retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+        with pytest.raises(DeadlinePassed):
+            client.request(b"one", 0.01)
+        assert line.hear() == b"one"
+        line.say(b"ONE")
+        begun = client.clock()
+        client.clock = lambda: begun + 60.0
+        thread = threading.Thread(target=lambda: line.say(line.hear().upper()))
+        thread.start()
+        assert client.request(b"two", SECONDS) == b"TWO"
+        thread.join()
+        assert (client.statistics.late_replies, client.statistics.connects) == (1, 1)
 
 
 @pytest.mark.parametrize("key", [None, lambda message: message], ids=["by order", "by key"])

@@ -591,6 +591,27 @@ def test_a_ping_without_a_reply_ends_the_connection(clients: Clients, peer: Peer
         asking.result(SECONDS)
 
 
+def test_a_ping_is_no_change_of_state(clients: Clients, peer: Peer) -> None:
+    """A healthy connection is ready while its ping is outstanding, and takes messages without a reply."""
+    client = clients(peer, ping=b"ping", pool=Pool(ping_interval=0.01))
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    until(lambda: clients.idles(client) or client.statistics.pings > 0)
+    assert line.hear() == b"ping"
+    assert (client.state, client.health.ok) == ("ready", True)
+    client.wait_ready(SECONDS)
+    client.send(b"news")
+    assert line.hear() == b"news"
+    line.say(b"pong")
+    if clients.kind == "async":
+        until(lambda: client.statistics.pings > 1)
+    assert [event.state for event in clients.events if isinstance(event, ClientStateChanged)] == [
+        "connecting",
+        "greeting",
+        "ready",
+    ]
+
+
 @pytest.mark.parametrize(
     ("framing", "options", "text"),
     [

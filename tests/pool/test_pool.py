@@ -21,7 +21,7 @@ from fourtuple.errors import (
     OptionError,
     PermanentFailure,
 )
-from fourtuple.events import ClientDisconnected
+from fourtuple.events import ClientDisconnected, ClientStateChanged
 from fourtuple.pool import Call, ConnectionPool, Correlation, Member
 from fourtuple.pool.calls import Kind
 from fourtuple.pool.dialling import Dial
@@ -511,6 +511,26 @@ def test_no_ping_to_a_busy_connection() -> None:
     pool.received(member, "pong", 1, 39.5)
     assert member.usable
     assert pool.statistics(40.0).requests == 1
+
+
+def test_an_idle_connection_is_sent_one_ping_after_the_other() -> None:
+    told: list[Any] = []
+    pool = make_pool(ping=lambda: "ping", ping_interval=30.0, max_idle=None, max_age=None)
+    pool._report = Report("server", told.append)
+    ask(pool, "first", timeout=None)
+    member, link = dial(pool, 0.0)
+    pool.received(member, "reply", 1, 0.0)
+    for number in (1, 2, 3):
+        moment = pool.next_moment()
+        assert moment == 31.0 * number - 1.0
+        pool.advance(moment)
+        assert link.sent == ["first"] + ["ping"] * number
+        assert pool.state(moment) == "ready"
+        assert pool.health(moment).ok
+        pool.received(member, "pong", 1, moment + 1.0)
+        pool.advance(moment + 1.0)
+    assert [each.state for each in told if isinstance(each, ClientStateChanged)][-1] == "ready"
+    assert len([each for each in told if isinstance(each, ClientStateChanged)]) == 3
 
 
 @pytest.mark.parametrize("ping", [lambda: "unsendable", raises])

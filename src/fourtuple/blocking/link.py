@@ -13,6 +13,9 @@ from fourtuple.pool.intake import Intake, unasked
 from fourtuple.pool.link import StreamLink
 from fourtuple.stream import Half, Stream
 
+#: The most reads without waiting: a server that sends without end must not hold the call.
+_MOST_READS = 16
+
 
 class BlockingLink(StreamLink):
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
@@ -38,6 +41,17 @@ class BlockingLink(StreamLink):
         connection._out.put("request", lambda: stream.send(message))
         with suppress(ConnectionEnded):  # another thread has just ended it; the pool learns that from its reader
             connection._out.flush()
+
+    def look(self, member: Member, now: float) -> None:
+        """Pass on what has come, without waiting, if no thread reads here."""
+        for _ in range(_MOST_READS):
+            before = self.stream.octets_in
+            if self.reading or member.ended:
+                return
+            self.wait(self.connection._socket.clock())
+            self.take_all(member, now)
+            if self.stream.octets_in == before:
+                return
 
     def check(self, *, peek: bool) -> Exception | None:
         connection, stream = self.connection, self.stream

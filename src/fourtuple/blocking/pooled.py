@@ -139,7 +139,10 @@ class Client(Generic[In_co, Out_contra]):
         check_timeout(timeout)
         with self._changed:
             self._check_may_wait("send()")
-            link = self.pool.member_for_send(self.clock()).link
+            now = self.clock()
+            self._catch_up(now)
+            self.pool.advance(now)
+            link = self.pool.member_for_send(now).link
             assert isinstance(link, BlockingLink)
             start = link.position
             link.one_way = True
@@ -294,6 +297,7 @@ class Client(Generic[In_co, Out_contra]):
         """
         while True:
             now = self.clock()
+            self._catch_up(now)
             self.pool.advance(now)
             if done() or (until is not None and now >= until):
                 return
@@ -309,6 +313,11 @@ class Client(Generic[In_co, Out_contra]):
                     link.write_out(moment, now)
             else:
                 self._changed.wait(None if moment is None else max(0.0, moment - now))
+
+    def _catch_up(self, now: float) -> None:
+        """Take replies that have come while no thread called, before a deadline ends their connection."""
+        for member in self.pool.unread(now):
+            _link(member).look(member, now)
 
     def _member_to_read(self, call: Call | None) -> Member | None:
         """Return the connection where this thread reads: that of its request, or one that is being checked."""

@@ -54,9 +54,14 @@ class Member:
         self.ended: bool = False
 
     @property
+    def up(self) -> bool:
+        """Whether it is in order, as far as is known; it may be being checked."""
+        return not (self.ended or self.retiring or self.finishing)
+
+    @property
     def usable(self) -> bool:
         """Whether it may get a new request."""
-        return not (self.ended or self.retiring or self.finishing or self.checking)
+        return self.up and not self.checking
 
     @property
     def idle(self) -> bool:

@@ -92,10 +92,18 @@ class Members:
         """Return an idle connection that can make room for a new one."""
         return next((member for member in self._members if member.usable and member.idle), None)
 
+    def checked(self) -> Member | None:
+        """Return a connection with a ping outstanding, for a message that has no reply: it need not wait for that."""
+        members = reversed(self._members)
+        return next((each for each in members if each.up and each.checking and not each.link.crowded), None)
+
     @property
     def ready(self) -> bool:
-        """Whether there is a connection that may get requests."""
-        return any(member.usable for member in self._members)
+        """Whether there is a connection that gets requests: at once, or when its ping is answered.
+
+        A ping does not make a healthy connection unknown: it is ready until the reply has failed to come.
+        """
+        return any(member.up for member in self._members)
 
     @property
     def full(self) -> bool:

@@ -96,7 +96,7 @@ class ConnectionPool(Receiving):
     def member_for_send(self, now: float) -> Member:
         """Return the connection for a message that has no reply. Raises NotConnected: such a message never waits."""
         error: Exception | None = self._why_ended("send") or self._trouble(now)
-        member = self._pick(now, fresh=False) if error is None else None
+        member = (self._pick(now, fresh=False) or self.members.checked()) if error is None else None
         if member is None:
             self._wants_more = True  # so that a later one finds a connection
             text = f"client of {self.address}: not connected ({self.state_text(now)}), and send() does not wait"
@@ -136,6 +136,15 @@ class ConnectionPool(Receiving):
             moments.append(dial_at)
         earliest = min(moments)
         return None if earliest == math.inf else earliest
+
+    def unread(self, now: float) -> list[Member]:
+        """Return the connections to read before :meth:`advance`, for a client that reads only in its calls.
+
+        Their replies may have come long ago: a deadline must not end what only was not read.
+        """
+        moment = self._deadlines.next()
+        late = moment is not None and moment <= now
+        return [each for each in self.members if each.checking or (late and not each.idle)]
 
     def _expire(self, now: float) -> None:
         while (due := self._deadlines.pop(now)) is not None:

@@ -60,6 +60,8 @@ class Receiving(Losing):
             member.live -= 1
             if call.kind is Kind.REQUEST:
                 self._report.count("replies")
+            elif call.kind is Kind.PING:
+                member.checking = False  # before its next look is reckoned, which is the next ping
         if member.idle:
             self.members.used(member, now)
         return call
