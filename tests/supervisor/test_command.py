@@ -282,6 +282,31 @@ def test_a_signal_during_a_slow_start_stops_it(start: Start, tmp_path: Path) -> 
     assert program.process.wait() == 128 + signal.SIGTERM
 
 
+#: A set-up that does not end when it is cancelled.
+STUBBORN = """
+@service.lifespan
+async def stubborn():
+    print("setting up", os.getpid(), flush=True)
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            print("not now", flush=True)
+    yield
+"""
+
+
+def test_a_second_signal_during_the_start_leaves_no_worker(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text("import asyncio\n" + SERVICE + STUBBORN)
+    program = start("--workers", "2", "--tear-down-timeout", "600", "--drain-timeout", "600")
+    worker = int(program.line_with("setting up").split()[2])
+    program.process.send_signal(signal.SIGINT)
+    program.line_with("not now")
+    program.process.send_signal(signal.SIGTERM)
+    assert program.process.wait() == 128 + signal.SIGINT
+    assert worker not in children(), "it would be a child of this process, and hold the port"
+
+
 def test_the_second_signal_aborts(start: Start) -> None:
     program = start("--workers", "1", "--drain-timeout", "600")
     with socket.create_connection(program.address(), 20) as sock:

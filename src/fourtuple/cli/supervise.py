@@ -152,19 +152,25 @@ class SuperviseRun:
         except FourTupleError as error:
             raise Failure(error, Exit.USAGE) from error
         self._starting = None
+        self._heard = 0  # if the start was completed in spite of its cancellation, the workers drain now
         self._look(signals)
 
     # -- signals ------------------------------------------------------------------------------------------
 
     def _look(self, signals: StopSignals) -> None:
-        """Act on the signals that came since the last call: the first one drains, the second one aborts."""
-        if self._starting is not None:
-            if signals.count:
-                self._starting.cancel()
-            return
+        """Act on the signals that came since the last call: the first one drains, the second one aborts.
+
+        While the workers start, the first one ends the start.
+        """
         while self._heard < signals.count:
             self._heard += 1
-            if self._heard == 1:
+            if self._starting is not None:
+                # The start waits for its workers. Cancelled again, it would end without them.
+                if self._heard == 1:
+                    self._starting.cancel()
+                else:
+                    self._supervisor.abort_start()
+            elif self._heard == 1:
                 self._manager.stopping()
                 self._supervisor.begin_stop()
             elif self._heard == 2:

@@ -138,7 +138,7 @@ class Filling:
         except TimeoutError:
             worker.kill()
             # SIGKILL cannot be refused (signal(7)), so this wait is short.
-            await worker.ended
+            await asyncio.shield(worker.ended)
             raise WorkerNotStarted(slot.number, f"it was not ready within start_timeout, {limit:g} s") from None
         except asyncio.CancelledError:
             # It may be ready in the next moment, and would accept connections that no slot knows of.

@@ -167,13 +167,24 @@ class Supervisor:
                 self.observer(events.SocketShared(place.name, why))
         return places, numbers
 
+    def abort_start(self) -> None:
+        """Let a start that was cancelled end sooner: its workers abort, and are killed if they do not end."""
+        self._aborting = True
+        self._abort_workers()
+
     async def _give_up(self) -> None:
-        """The start has failed: leave nothing behind."""
+        """The start has failed: leave nothing behind. A cancellation meanwhile is one of :meth:`abort_start`."""
         self._filling.close()
         for slot in self.slots:
             if slot.worker is not None:
                 self._filling.end(slot.worker)
-        await self._all_ended()
+        # In a task of its own: a caller that is cancelled a second time must not leave its workers behind.
+        ended = asyncio.get_running_loop().create_task(self._all_ended())
+        while not ended.done():
+            try:
+                await asyncio.wait({ended})
+            except asyncio.CancelledError:
+                self.abort_start()
         self._close_places()
         if self._link is not None:
             self._link.close()
@@ -336,9 +347,13 @@ class Supervisor:
         """Stop now: all workers abort their connections."""
         self._aborting = True  # the stop may not have asked the workers yet
         self.begin_stop()
-        for worker in list(self._filling.draining):
-            self._filling.end(worker, 2)
+        self._abort_workers()
         await self.wait()
+
+    def _abort_workers(self) -> None:
+        for worker in list(self._filling.draining):
+            if worker.stops < 2:
+                self._filling.end(worker, 2)
 
     async def wait(self) -> None:
         """Return when the supervisor has stopped."""
@@ -363,6 +378,8 @@ class Supervisor:
 
     async def _all_ended(self) -> None:
         await asyncio.sleep(0)  # starts that were cancelled hand their workers over to be ended
+        if self._aborting:
+            self._abort_workers()
         while self._filling.draining:
             await asyncio.wait([worker.ended for worker in self._filling.draining])
 
