@@ -384,16 +384,23 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
 
         The kernel resets a connection that is established between the last accept and the close of the listener. Under
         a supervisor, one socket per worker closes that gap. Idempotent: a second call waits for the first.
+
+        While :meth:`start` sets the service up, this cancels the set-up, and :meth:`start` raises
+        :class:`~fourtuple.errors.ServiceError`.
         """
         check_timeout(timeout)
         if not self._life.started or self.engine.inert:  # not started, or a forked child, whose server is the parent's
             return 0
         self._check_thread("drain", awaited=True)
-        await self._life.drain.drain(timeout)
+        # A server that starts has no conversations: its set-up is cancelled.
+        await (self._life.drain.abort() if self._life.starting else self._life.drain.drain(timeout))
         return sum(registry.aborted for registry in self._life.registries)
 
     async def abort(self) -> None:
-        """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent."""
+        """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent.
+
+        While :meth:`start` sets the service up, it does what :meth:`drain` does then.
+        """
         if not self._life.started or self.engine.inert:
             return
         self._check_thread("abort", awaited=True)

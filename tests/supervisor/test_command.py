@@ -307,6 +307,16 @@ def test_a_second_signal_during_the_start_leaves_no_worker(start: Start, tmp_pat
     assert worker not in children(), "it would be a child of this process, and hold the port"
 
 
+def test_a_worker_whose_set_up_does_not_end_does_not_outlive_a_killed_supervisor(start: Start, tmp_path: Path) -> None:
+    (tmp_path / "served.py").write_text("import asyncio\n" + SERVICE + STUBBORN)
+    program = start("--workers", "1", "--tear-down-timeout", "0.2")
+    worker = int(program.line_with("setting up").split()[2])
+    program.process.kill()
+    program.process.wait()
+    program.line_with("the set-up of service served.who ignores its cancellation: ended at once")
+    assert os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]) == 128 + signal.SIGTERM
+
+
 def test_the_second_signal_aborts(start: Start) -> None:
     program = start("--workers", "1", "--drain-timeout", "600")
     with socket.create_connection(program.address(), 20) as sock:

@@ -36,6 +36,8 @@ class Group:
         self.tell: events.Observer = core_of(self.servers[0]).given_observer if tell is None else tell
         #: The server that has made the start fail.
         self.failed: AnyServer | None = None
+        #: The server whose service is set up now.
+        self.setting_up: AnyServer | None = None
 
     @property
     def stall_timeout(self) -> float | None:
@@ -82,9 +84,16 @@ class Group:
             await self._step(server, life.open(repr(server)), done)
             done.append(life)
         for server, life in zip(self.servers, lives, strict=True):
-            await self._step(server, life.set_up(), [each for each in lives if each is not life])
+            await self._step(server, self._set_up(server), [each for each in lives if each is not life])
         for life in lives:
             life.accept()
+
+    async def _set_up(self, server: AnyServer) -> None:
+        self.setting_up = server
+        try:
+            await lifecycle_of(server).set_up()
+        finally:
+            self.setting_up = None
 
     async def _step(self, server: AnyServer, step: Awaitable[None], others: list[Any]) -> None:
         try:

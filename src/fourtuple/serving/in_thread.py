@@ -43,7 +43,8 @@ def serve_in_thread(
     Raises what :meth:`Server.start <fourtuple.Server.start>` raises. At the end of the block it raises
     :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` has passed and a call has held the server's loop for
     5 seconds: the error names the call, and the thread is left running. If the block has raised an exception, that
-    exception gets the text as a note instead.
+    exception gets the text as a note instead. Ctrl-C while the service is set up cancels the set-up; after
+    ``tear_down_timeout``, one that goes on is abandoned with its thread, and the note says so.
     """
     check_callable("loop_factory", loop_factory)
     started = threading.Event()
@@ -83,7 +84,7 @@ def serve_in_thread(
         for task in starting:
             _cancel_from_outside(task)
         if thread.is_alive():  # otherwise it has not begun, and ends when it does
-            _join_noting(running, error)
+            _join_noting(running, error, set_up=server.deadlines.tear_down_timeout)
         raise
     if failure:
         thread.join()
@@ -100,10 +101,10 @@ def serve_in_thread(
         raise failure[0]
 
 
-def _join_noting(running: ServerThread, error: BaseException) -> None:
+def _join_noting(running: ServerThread, error: BaseException, *, set_up: float | None = None) -> None:
     """Wait for a server that was aborted because of ``error``, which is raised next. If it does not end, add a note."""
     try:
-        running.join(ABORT_SECONDS)
+        running.join(ABORT_SECONDS, set_up=set_up)
     except DeadlinePassed as late:
         error.add_note(f"fourtuple: {late}")
 

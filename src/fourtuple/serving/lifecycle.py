@@ -14,11 +14,12 @@ import socket
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, Listener, ReadinessChoice
-from fourtuple.errors import OptionError, ServiceError
+from fourtuple.errors import DeadlinePassed, OptionError, ServiceError
 from fourtuple.handlers import HandlerTimeouts, Runner, Spares, Threads
 from fourtuple.net.backlog import listen
 from fourtuple.net.given import take_given
@@ -32,7 +33,7 @@ from fourtuple.serving.core import ServerCore
 from fourtuple.serving.drain import Drain
 from fourtuple.serving.load_shedding import BufferGuard, Crowding
 from fourtuple.serving.registry import Registry
-from fourtuple.serving.tear_down import TearDown
+from fourtuple.serving.tear_down import LAST_SECONDS, TearDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,14 @@ class Lifecycle:
         self._alarms = Alarms(alarms, self.gauges(), core.observer)
         self._stack: AsyncExitStack | None = None
         self._lifespan = AsyncExitStack()
+        #: Set up now, by this task; None before and afterwards.
+        self._setting_up: asyncio.Task[Any] | None = None
+        #: Done when the set-up has ended, and what is left of a failed one was closed.
+        self._set_up_ended: asyncio.Future[None] | None = None
+        #: How often :meth:`_end_set_up` has cancelled it.
+        self._cancellations = 0
+        #: Whether connections are accepted, or were.
+        self._accepting = False
         #: The listeners, in the order of the addresses.
         self.listeners: list[Listener] = []
         #: The tasks that connect by themselves, until the server begins to stop.
@@ -94,6 +103,11 @@ class Lifecycle:
     def started(self) -> bool:
         """Whether :meth:`start` was called."""
         return self._stack is not None
+
+    @property
+    def starting(self) -> bool:
+        """Whether it opens and sets up, and does not accept yet."""
+        return self.started and not self._accepting
 
     @property
     def registries(self) -> list[Registry]:
@@ -131,18 +145,55 @@ class Lifecycle:
             raise
 
     async def set_up(self) -> None:
-        """Set the service up, the second step. After an error, nothing is left open."""
+        """Set the service up, the second step. After an error, nothing is left open.
+
+        Raises :class:`~fourtuple.errors.ServiceError` if the server was stopped meanwhile.
+        """
+        self._setting_up = task = asyncio.current_task()
+        assert task is not None
+        self._set_up_ended = asyncio.get_running_loop().create_future()
+        before = task.cancelling()
         try:
-            state = await self._lifespan.enter_async_context(self._core.service.running())
-        except BaseException:
+            try:
+                state = await self._lifespan.enter_async_context(self._core.service.running())
+            finally:
+                self._setting_up = None
+            if self.draining.is_set():  # a set-up that went on in spite of its cancellation
+                raise asyncio.CancelledError
+        except BaseException as error:
+            stopped = isinstance(error, asyncio.CancelledError) and self.draining.is_set()
+            # Those of _end_set_up() are undone, as asyncio.timeout() does, and those of others go on.
+            for _ in range(self._cancellations):
+                task.uncancel()
             await self.give_up()
+            if stopped and task.cancelling() <= before:
+                raise ServiceError("drain() or abort() was called while the service was set up") from None
             raise
+        finally:
+            self._set_up_ended.set_result(None)
         for each in self.cores:
             each.set_up(state)
+
+    async def _end_set_up(self) -> bool:
+        """Cancel a set-up, which is the user's code, and wait for its end in bounded time; return whether it ended.
+
+        It has the time of a tear-down, and then a second cancellation.
+        """
+        ended = self._set_up_ended
+        if ended is None:
+            return True
+        for seconds in (self._core.deadlines.tear_down_timeout, LAST_SECONDS):
+            if self._setting_up is not None:
+                self._cancellations += 1
+                self._setting_up.cancel()
+            if not ended.done():
+                await asyncio.wait({ended}, timeout=seconds)
+        return ended.done()
 
     def accept(self) -> None:
         """Accept connections, the last step."""
         core = self._core
+        self._accepting = True
         for group in self.groups:
             for listener in group.admission.listeners:
                 group.admission.begin(listener)
@@ -258,7 +309,12 @@ class Lifecycle:
     async def _tear_down(self) -> None:
         if self.calls:
             await asyncio.wait(self.calls)  # they were cancelled when the stop began
+        set_up_ended = await self._end_set_up()
         await self._close()
+        if not set_up_ended:
+            seconds = self._core.deadlines.tear_down_timeout
+            assert seconds is not None
+            raise DeadlinePassed("tear_down_timeout", seconds, "the service's set-up", "it ignores its cancellation")
 
     async def _close(self) -> None:
         assert self._stack is not None

@@ -22,6 +22,7 @@ from fourtuple.serving.abandon import BoundedExecutor, disown
 from fourtuple.serving.alarms import Alarm
 from fourtuple.serving.group import Group
 from fourtuple.serving.held_stop import HeldStop
+from fourtuple.serving.tear_down import LAST_SECONDS
 from fourtuple.serving.watchdog import Watchdog
 from fourtuple.signals import StopSignals, stop_signals
 from fourtuple.stream import Tap
@@ -61,7 +62,8 @@ def run(
     A second signal aborts the drain. A third ends the process with exit code 128 plus the signal's number, and prints
     what this interrupted: with the C at any moment, without it only between two bytecodes. The process ends in the same
     way if a call still holds the loop when ``drain_timeout`` has passed, so that nothing could drain. A signal that
-    comes before the service is set up cancels the set-up; then 0 is returned.
+    comes before the service is set up cancels the set-up; then 0 is returned. If the set-up goes on in spite of that,
+    it is cancelled again after ``tear_down_timeout``, or at the next signal, and the process ends a second later.
 
     Parameters
     ----------
@@ -146,6 +148,9 @@ class _Stopping:
         self._listening = False
         self._heard = 0
         self._tasks: list[asyncio.Task[Any]] = []
+        #: What happens next to a set-up that ignores its cancellation.
+        self._next: asyncio.TimerHandle | None = None
+        self._cancelled_at = 0.0
 
     def wake(self) -> None:
         """Wake the loop. It is called in a signal handler, which may interrupt any code."""
@@ -163,12 +168,38 @@ class _Stopping:
         while self._heard < self._signals.count:
             self._heard += 1
             if not self._listening:
-                assert self._main is not None
-                self._main.cancel()
+                self._cancel_start(last=self._heard > 1)
             elif self._heard <= 2:
                 task = self._loop.create_task(self._group.drain() if self._heard == 1 else self._group.abort())
                 task.add_done_callback(retrieved)
                 self._tasks.append(task)
+
+    def _cancel_start(self, *, last: bool) -> None:
+        """Cancel the start. A set-up that goes on has the time of a tear-down, and a second after the ``last`` time."""
+        assert self._main is not None
+        now = self._loop.time()
+        self._cancelled_at = self._cancelled_at or now
+        self._main.cancel()
+        seconds = LAST_SECONDS if last else self._group.tear_down_timeout
+        self._keep_waiting()
+        if seconds is not None:
+            self._next = self._loop.call_later(seconds, self._set_up_goes_on, last)
+
+    def _set_up_goes_on(self, last: bool) -> None:
+        server = self._group.setting_up
+        if server is None:  # it has ended, and tear-downs run, which have bounds of their own
+            return
+        if last:
+            # It runs in the task that serves, so it cannot be abandoned.
+            since = self._loop.time() - self._cancelled_at
+            self._signals.end(
+                f"{since:.1f} s ago, and the set-up of service {server.service.name} ignores its cancellation"
+            )
+        self._cancel_start(last=True)
+
+    def _keep_waiting(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
 
     async def serve(self, on_start: Callable[[], object] | None) -> None:
         group = self._group
@@ -178,6 +209,7 @@ class _Stopping:
         try:
             async with group:
                 self._listening = True
+                self._keep_waiting()
                 self._forget_cancellation()
                 self._signals.say(", the tear-down not finished", group.living)
                 self._heard = 0  # if the set-up went on in spite of its cancellation, the server drains now
@@ -196,6 +228,8 @@ class _Stopping:
             if self._listening or first is None:
                 raise ServiceError(_CANCELLED) from None
             raise StoppedEarly(first) from None
+        finally:
+            self._keep_waiting()
 
     async def _served(self) -> None:
         """Wait until the servers have stopped.

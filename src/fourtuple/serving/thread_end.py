@@ -50,13 +50,13 @@ class ServerThread:
         self._whom = whom
         self._observer = observer
 
-    def join(self, seconds: float | None) -> None:
+    def join(self, seconds: float | None, *, set_up: float | None = None) -> None:
         """Wait until the thread has ended.
 
         While the loop runs callbacks, the wait goes on: the tear-down of the service may take long. The wait ends when
         ``seconds`` (the time for the stop; None for no bound) have passed and the loop has run no callback for
         HELD_SECONDS. Then the thread is left running, and :class:`~fourtuple.errors.DeadlinePassed` names the call
-        that holds the loop.
+        that holds the loop. With ``set_up``, a set-up was cancelled, and the wait also ends after so many seconds.
         """
         began = time.monotonic()
         self._pulse.begin(began)
@@ -68,6 +68,9 @@ class ServerThread:
             silent = self._pulse.silent(now)
             if seconds is not None and now - began >= seconds and silent >= HELD_SECONDS:
                 raise self._held(seconds, silent)
+            if set_up is not None and now - began >= set_up and silent < HELD_SECONDS:
+                detail = "it ignores its cancellation; its thread is abandoned"
+                raise DeadlinePassed("tear_down_timeout", set_up, "the service's set-up", detail)
 
     def _held(self, seconds: float, silent: float) -> DeadlinePassed:
         inside = inside_loop(self._thread.ident or 0, lambda frame: frame.f_code is self._base)
