@@ -19,6 +19,7 @@ from fourtuple import Service, events
 from fourtuple.errors import ConnectRefused, OptionError, TlsCertificateRefused
 from fourtuple.load import Load, Phase, Result, Run
 from fourtuple.load.requesters import Requester
+from fourtuple.load.worker import Worker
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Proxy, Sockets, Tls
 from load.conftest import bench, echo, echoing, load, scripted
@@ -390,8 +391,60 @@ def test_more_connections_than_descriptors(run_async: RunAsync, monkeypatch: pyt
     async def main() -> None:
         with pytest.raises(OptionError, match="101 wanted of one process, and its descriptors are enough for"):
             await bench("127.0.0.1:1", "line", load(connections=101))
+        run = Run("127.0.0.1:1", "line", load(connections=60, idle=60))
+        with pytest.raises(OptionError, match="120 wanted"):
+            await run.result()
+        assert isinstance(run._worker, Worker)
+        assert run._worker.slots == [], "checked before anything is made for them"
 
     run_async(main())
+
+
+def test_a_stop_is_heard_while_the_connections_are_prepared(
+    run_async: RunAsync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fourtuple.load.worker.check_descriptors", lambda _connections: None)
+
+    async def main() -> None:
+        run = Run("127.0.0.1:1", "line", load(connections=10_000))
+        asyncio.get_running_loop().call_soon(run.stop)
+        result = await run.result()
+        assert result.interrupted
+        assert isinstance(run._worker, Worker)
+        assert 0 < len(run._worker.slots) < 10_000
+
+    run_async(main())
+
+
+def test_a_stop_is_heard_while_the_last_replies_are_awaited(run_async: RunAsync) -> None:
+    def silent(sock: socket.socket) -> None:
+        while sock.recv(100):
+            pass
+
+    async def main() -> None:
+        with scripted(silent) as address:
+            run = Run(address, "line", Load(duration=0.1, warmup=0, timeout=7200))
+            loop = asyncio.get_running_loop()
+            run._on_row = lambda row: loop.call_soon(run.stop) if row.tally.requests else None
+            async with asyncio.timeout(30):
+                result = await run.result()
+        assert (result.interrupted, result.total.unanswered) == (True, 1)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"processes": 257}, {"depth": 1_000_001}, {"size": (1 << 30) + 1}, {"slow_rate": 1e16}, {"interval": 1e-9}],
+)
+def test_sizes_that_would_take_all_memory_or_never_end(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match="expected"):
+        Load(**options)
+
+
+def test_requests_in_flight_that_would_take_all_memory() -> None:
+    with pytest.raises(OptionError, match=r"depth: 1000000 requests of 2001 octets in flight on a connection"):
+        Run("127.0.0.1:1", "line", load(depth=1_000_000, size=2000))
 
 
 # -- TLS, PROXY, Unix sockets -----------------------------------------------------------------------------

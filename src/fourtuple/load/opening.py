@@ -43,7 +43,6 @@ class Opening:
         It also returns after the time for one connection. The other connections are made while the load runs.
         """
         load, plan, slots = self._plan.load, self._plan, list(slots)
-        _check_descriptors(len(slots))
         local = [Address.parse(text.strip(), default_port=0) for text in load.local.split(",") if text.strip()]
         steps = connecting(
             plan.address,
@@ -137,7 +136,7 @@ class Opening:
             self._dialer = None
 
 
-def _check_descriptors(connections: int) -> None:
+def check_descriptors(connections: int) -> None:
     """Raise RLIMIT_NOFILE (getrlimit(2)) as far as allowed. Raises OptionError if that is not enough."""
     possible = connection_limit(connections)
     if possible < connections:

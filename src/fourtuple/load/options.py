@@ -40,6 +40,7 @@ class Load(Options):
         unit="requests",
         reason=f"none: {CLOSED_DEPTH} in a closed loop, as most clients do; with rate, at most {OPEN_DEPTH}",
         minimum=1,
+        maximum=1_000_000,
     )
     """Requests in flight on one connection. Default: none (1 in a closed loop, as most clients do; with rate, at most
     64).
@@ -124,6 +125,7 @@ class Load(Options):
         unit="octets",
         reason="none: the size of a fixed framing, else 64",
         minimum=0,
+        maximum=1 << 30,
     )
     """Octets of each request, if no text, template or file is given. Default: none (the size of a fixed framing, else
     64).
@@ -243,6 +245,7 @@ class Load(Options):
         unit="octets a second",
         reason="fast enough that a deadline for idle connections does not end them",
         above=0,
+        maximum=1e15,
     )
     """The speed of slow readers and slow writers, in octets a second. Default: 10 (fast enough that a deadline for idle
     connections does not end them).
@@ -252,7 +255,7 @@ class Load(Options):
         "the length of one row of the series over time",
         unit="seconds",
         reason=f"the resolution of a plot; it grows in runs of more than {MAX_INTERVALS} rows",
-        above=0,
+        minimum=0.001,
     )
     """The length of one row of the series over time, in seconds. Default: 1 (the resolution of a plot; it grows in runs
     of more than 3600 rows).
@@ -263,6 +266,7 @@ class Load(Options):
         unit="processes",
         reason="one: enough for one server process; use more if the result says that this end was busy",
         minimum=1,
+        maximum=256,
     )
     """Processes that generate the load. Default: 1 (one: enough for one server process; use more if the result says
     that this end was busy).

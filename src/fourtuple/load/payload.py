@@ -19,6 +19,8 @@ from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
 
 DEFAULT_SIZE = 64
+#: The most octets of requests in flight on one connection: a closed loop begins with all of them.
+MOST_IN_FLIGHT = 1 << 30
 #: The counters that a template may name.
 COUNTERS = ("n", "connection", "turn", "process")
 
@@ -84,7 +86,7 @@ class Payload:
     def of(cls, load: Load, framing: Framing, messages: Sequence[Any] = (), templates: Sequence[bytes] = ()) -> Payload:
         """Make the payload of the given messages or templates; by default filler of :attr:`Load.size` octets.
 
-        Raises :class:`~fourtuple.errors.OptionError` if the framing cannot encode it.
+        Raises :class:`~fourtuple.errors.OptionError` if the framing cannot encode it, or it is too large for the depth.
         """
         if load.size is not None and (messages or templates):
             raise OptionError(f"size: {load.size} octets, and messages; expected one of the two")
@@ -97,11 +99,15 @@ class Payload:
         payload = cls(messages, templates)
         values = dict.fromkeys(COUNTERS, 0)
         try:
-            for maker in payload._makers(framing):
-                framing.encode(maker(values))
+            largest = max(len(framing.encode(maker(values))) for maker in payload._makers(framing))
         except EncodeError as error:
             hint = "; without your own requests (--send), they are letters" if filled else ""
             raise OptionError(f"the requests: {error}{hint}") from error
+        if load.in_flight > 1 and load.in_flight * largest > MOST_IN_FLIGHT:
+            raise OptionError(
+                f"depth: {load.in_flight} requests of {largest} octets in flight on a connection, "
+                f"expected no more than {MOST_IN_FLIGHT} octets"
+            )
         return payload
 
     def _makers(self, framing: Framing) -> list[Callable[[dict[str, int]], Any]]:

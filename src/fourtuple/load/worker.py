@@ -31,7 +31,7 @@ from fourtuple.handlers.threads import Threads
 from fourtuple.load.adversaries import Fragmenter, HalfOpen, Idle, Resetter, SlowReader, SlowWriter
 from fourtuple.load.alarm import Alarm
 from fourtuple.load.meter import Meter
-from fourtuple.load.opening import Opening
+from fourtuple.load.opening import Opening, check_descriptors
 from fourtuple.load.options import Load
 from fourtuple.load.pacing import Paced, Pacer
 from fourtuple.load.payload import Expectation, expectation
@@ -48,6 +48,8 @@ from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, client_context
 from fourtuple.tls.start import tls_wanted
 
+#: Slots that are made before the loop does other work.
+_AT_ONCE = 1000
 #: Seconds between two checks for the last replies and for the last FINs.
 _LOOK = 0.005
 #: Seconds that an interrupted run waits for its last replies, and every run for its last FINs.
@@ -173,10 +175,11 @@ class Worker:
         if load.rate is not None:
             self._alarm = self._make_alarm(self.loop, lambda: self.pacer.tick() if self.pacer else None)
             self.pacer = Pacer(self, Schedule(load.rate, load.ramp, plan.process, load.processes), self._alarm)
-        self._assemble()
+        await self._assemble()
         await self.opening.open(self.slots)
 
-    def _assemble(self) -> None:
+    async def _assemble(self) -> None:
+        """Make the slots, with pauses in which :meth:`stop` is heard. Raises OptionError if they are too many."""
         load = self.load
         kind: type[Requester] = Requester if load.rate is None else Paced
         if not load.replies:
@@ -190,9 +193,15 @@ class Worker:
             (Resetter, load.resetters),
             (HalfOpen, load.half_open),
         ]
-        for slot, count in wanted:
-            for number in range(self.plan.mine(count)):
+        mine = [(slot, self.plan.mine(count)) for slot, count in wanted]
+        check_descriptors(sum(count for _, count in mine))  # first: each slot takes memory
+        for slot, count in mine:
+            for number in range(count):
                 self.slots.append(slot(self, number))
+                if not len(self.slots) % _AT_ONCE:
+                    await asyncio.sleep(0)
+                    if self._stop.is_set():
+                        return
         self.requesters = [slot for slot in self.slots if isinstance(slot, Requester)]
 
     def tried(self, slot: Slot, error: Exception | None) -> None:
@@ -320,9 +329,12 @@ class Worker:
         self.pool = Closed(0)
 
     async def _last_replies(self) -> None:
-        patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
-        until = self.clock() + int(patience * SECOND)
-        while self.clock() < until and any(requester.owed for requester in self.requesters):
+        began = self.clock()
+        while any(requester.owed for requester in self.requesters):
+            # Looked up each time: the interrupt may come while the replies are awaited.
+            patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
+            if self.clock() - began >= patience * SECOND:
+                break
             await asyncio.sleep(_LOOK)
 
     async def _close(self) -> None:
