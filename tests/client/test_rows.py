@@ -545,6 +545,24 @@ def test_octets_that_no_request_asked_for_are_no_reply(clients: Clients, peer: P
     assert isinstance(gone.error, UnexpectedMessage)
 
 
+def test_one_request_that_is_never_answered_does_not_fail_all_others(clients: Clients, peer: Peer) -> None:
+    client = clients(peer)
+
+    def serve() -> None:
+        for silent_at in (b"0", b""):
+            line = peer.accept()
+            while heard := line.hear():
+                if heard != silent_at:
+                    line.say(heard.upper())
+
+    serving = clients.begin(serve)
+    outcomes = [clients.begin(client.request, b"%d" % number, 0.2).exception(SECONDS) for number in range(6)]
+    assert [type(each) for each in outcomes] == [DeadlinePassed] * 2 + [type(None)] * 4
+    assert client.statistics.closed_abandoned == 1
+    client.close()
+    serving.result(SECONDS)
+
+
 def test_a_ping_shows_that_the_server_lives(clients: Clients, peer: Peer) -> None:
     client = clients(peer, ping=b"ping", pool=Pool(ping_interval=0.01))
     client.wait_ready(SECONDS)

@@ -395,6 +395,80 @@ def test_a_send_that_fails_leaves_the_replies_before_it() -> None:
     assert fresh.sent == ["second"]
 
 
+def test_a_server_that_leaves_one_request_without_a_reply() -> None:
+    """In order, each reply is then taken for the late one of the request before: the second to fail ends that."""
+    told: list[Any] = []
+    pool = make_pool()
+    pool._report = Report("server", told.append)
+    first = ask(pool, "first", timeout=1.0)
+    member, link = dial(pool, 0.0)
+    link.taken = link.position
+    pool.advance(1.0)
+    with pytest.raises(DeadlinePassed, match="its late reply will be dropped"):
+        first.result()
+    second = ask(pool, "second", 1.0, timeout=1.0)
+    beside = ask(pool, "beside", 1.5, timeout=9.0)
+    link.taken = link.position
+    pool.received(member, "SECOND", 1, 1.5)
+    pool.advance(2.0)
+    with pytest.raises(DeadlinePassed, match="only a late reply to an earlier one came; the order of replies is in"):
+        second.result()
+    with pytest.raises(ConnectionLost, match="a late reply came, and none in time for the request after it") as lost:
+        beside.result()  # its reply would be another one's
+    assert lost.value.fate is Fate.PERHAPS_SENT  # type: ignore[attr-defined]
+    assert [each.why for each in told if isinstance(each, ClientDisconnected)] == ["abandoned"]
+    third = ask(pool, "third", 2.0, timeout=1.0)
+    other, link = dial(pool, 2.0)  # at once: nothing is known against the server
+    assert link.sent == ["third"]
+    pool.received(other, "THIRD", 1, 2.0)
+    assert third.result() == "THIRD"
+
+
+def test_late_replies_that_all_come_keep_the_connection() -> None:
+    """A server that is slow for a while has answered all in the end; and with a key, each late reply is known."""
+    pool = make_pool(max_abandoned=3)
+    asked = [ask(pool, number, timeout=1.0) for number in range(3)]
+    member, _ = dial(pool, 0.0)
+    for moment in (1.0, 2.0, 3.0):
+        pool.advance(moment)
+        assert all(call.done for call in asked)
+        for number in range(3):
+            pool.received(member, number, 1, moment)
+        assert (member.ended, member.retiring, member.given_up) == (False, "", 0)
+        asked = [ask(pool, number, moment, timeout=1.0) for number in range(3)]
+    assert pool.statistics(3.0).late_replies == 9
+
+    pool = make_pool(Correlation(lambda message: message, lambda message: message))
+    ask(pool, "first", timeout=1.0)
+    member, _ = dial(pool, 0.0)
+    pool.advance(1.0)
+    ask(pool, "second", 1.0, timeout=1.0)
+    pool.received(member, "first", 1, 1.5)
+    pool.advance(2.0)
+    assert not member.ended
+
+
+@pytest.mark.parametrize(("seconds", "failures"), [(0.1, 17), (8.0, 4)])
+def test_cancelled_requests_of_which_one_is_never_answered(seconds: float, failures: int) -> None:
+    """A request that is cancelled may only have been impatient: their number, and their time, are bounded."""
+    pool = make_pool(request_timeout=10.0)
+    now, count = 0.0, 0
+    members: list[Member] = []
+    while len(members) < 2:
+        call = ask(pool, count, now)
+        if pool.dial_due(now):
+            members.append(dial(pool, now)[0])
+        if count:
+            pool.received(members[-1], count, 1, now)
+        now += seconds
+        if not call.done:
+            count += 1
+        pool.give_up(call, now)
+        pool.advance(now)
+    assert count == failures
+    assert pool.statistics(now).closed_abandoned == 1
+
+
 def test_abandoned_replies_do_not_keep_a_connection_that_has_ended() -> None:
     """No call waits for them, and in a blocking client no thread reads there."""
     pool = make_pool()

@@ -90,6 +90,10 @@ class Correlation:
 class Outstanding(Protocol):
     """The attempts that wait for a reply on one connection."""
 
+    @property
+    def in_order(self) -> bool:
+        """Whether a reply that never comes would move all replies after it to the wrong requests."""
+
     def key_for(self, message: Any, call: Call | None = None) -> Any:
         """Return the key of a request that is about to be sent. Raises if it has none, or one that is taken.
 
@@ -119,6 +123,8 @@ class ByOrder:
     """Replies come in the order of the requests."""
 
     __slots__ = ("_attempts",)
+
+    in_order = True
 
     def __init__(self, whom: str) -> None:
         self._attempts: deque[Attempt] = deque()
@@ -156,6 +162,8 @@ class ByKey:
     """
 
     __slots__ = ("_attempts", "_behind", "_correlation", "_whom")
+
+    in_order = False
 
     def __init__(self, whom: str, correlation: Correlation) -> None:
         self._attempts: dict[Hashable, Attempt] = {}

@@ -22,9 +22,12 @@ class Member:
         "expires",
         "finishing",
         "generation",
+        "given_up",
+        "given_up_since",
         "greeted_at",
         "last_active",
         "last_used",
+        "late",
         "link",
         "live",
         "outstanding",
@@ -43,6 +46,12 @@ class Member:
         self.expires: float = expires
         #: The attempts whose calls wait for their replies; the other outstanding ones are abandoned.
         self.live: int = 0
+        #: The late replies that it has brought, which were dropped.
+        self.late: int = 0
+        #: The requests that were given up here since one was answered in time, or no reply was owed any more, which
+        #: both show that the server answers each; and the moment of the first.
+        self.given_up: int = 0
+        self.given_up_since: float = now
         #: The requests that it was given.
         self.served: int = 0
         #: Why it gets no new request any more; empty while it does.

@@ -113,7 +113,7 @@ class Members:
     def reason(self, member: Member, now: float) -> str:
         """Return why a connection must get no request any more; empty if it may."""
         options = self._options
-        if member.abandoned > options.max_abandoned:
+        if member.abandoned > options.max_abandoned or self._given_up(member, now):
             return "abandoned"
         if member.generation != self.generation:
             return "expired"
@@ -124,6 +124,20 @@ class Members:
         if now >= self._idle_until(member) and member.idle:
             return "idle"
         return ""
+
+    def _given_up(self, member: Member, now: float) -> bool:
+        """Whether so many requests in a row were given up, or for so long, that the order of replies is in doubt.
+
+        If the server never answers one request, the reply to the next one is taken for its late reply, and so on: each
+        comes and is dropped, so neither their number nor their age shows it.
+        """
+        if not member.outstanding.in_order:
+            return False
+        if member.given_up > self._options.max_abandoned:
+            return True
+        timeout = self._options.request_timeout
+        # Not for one alone, whose late reply ends it, or its age does.
+        return timeout is not None and member.given_up > 2 and now - member.given_up_since > 2 * timeout
 
     def _idle_until(self, member: Member) -> float:
         if self._options.max_idle is None or self._correlation.takes_pushes:

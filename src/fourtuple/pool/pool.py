@@ -88,6 +88,9 @@ class ConnectionPool(Receiving):
         attempt.call = None
         member: Member = attempt.member
         member.live -= 1
+        if not member.given_up:
+            member.given_up_since = now
+        member.given_up += 1
         if self._options.request_timeout is not None:
             # A reply that never comes would hold its place, and with it the connection, for all requests behind it.
             self._deadlines.add(attempt.sent_at + 2 * self._options.request_timeout, (member, attempt))
@@ -215,9 +218,18 @@ class ConnectionPool(Receiving):
             earlier = earlier.__cause__  # it says the same as this one; what came before both may be the reason
         if call.tries > 1:
             detail += f"; attempt {call.tries}" + (f", an earlier one: {_said(earlier)}" if earlier is not None else "")
+        member: Member = attempt.member
+        # The server answers, but never this request in its time: it has left an earlier one without a reply, so that
+        # each reply is taken for that of the request before, or each comes too late. Neither heals on this connection.
+        out_of_step = member.outstanding.in_order and not unsent and member.late > attempt.late_before
+        if out_of_step:
+            detail = "only a late reply to an earlier one came; the order of replies is in doubt, the connection closed"
         error = DeadlinePassed(which, seconds, link.name, detail)
         error.__cause__ = earlier
         self._abandon(call, now)
+        if out_of_step:
+            text = f"{link.name}: a late reply came, and none in time for the request after it: the order is in doubt"
+            self._lose(member, "abandoned", ConnectionLost(text), now)
         self._failed(call, error, Fate.PERHAPS_SENT, now)
 
     # -- calls to connections -------------------------------------------------------------------------------

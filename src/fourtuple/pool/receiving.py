@@ -55,14 +55,17 @@ class Receiving(Losing):
         call, attempt.call = attempt.call, None
         if call is None:
             self._report.count("late_replies")
+            member.late += 1
             call = Call()
         else:
             member.live -= 1
             if call.kind is Kind.REQUEST:
                 self._report.count("replies")
+                member.given_up = 0
             elif call.kind is Kind.PING:
                 member.checking = False  # before its next look is reckoned, which is the next ping
         if member.idle:
+            member.given_up = 0
             self.members.used(member, now)
         return call
 
