@@ -528,3 +528,30 @@ def test_a_log_without_a_reader_does_not_hold_the_server_up(serve: Serve) -> Non
         assert server.ask(b"hello\n") == b"hello\n"
     server.process.send_signal(signal.SIGTERM)
     assert server.process.wait() == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["serve", "echo", "--port", "0"], ["serve", "echo", "--port", "0", "--workers", "1"],
+     ["relay", "127.0.0.1:0", "127.0.0.1:9", "--toxics", "/dev/null"]],
+    ids=["serve", "workers", "relay"],
+)  # fmt: skip
+def test_ignored_signals_stay_ignored(command: list[str]) -> None:
+    """As nohup has them: a hang-up is nothing to the server that it starts."""
+    ignoring = ["sh", "-c", 'trap "" HUP USR2; exec "$@"', "sh"]
+    with subprocess.Popen(
+        [*ignoring, *FOURTUPLE, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=ENVIRONMENT
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert any("istening at" in line for line in process.stdout)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            process.send_signal(signal.SIGTERM)
+            process.stdout.read()
+            assert process.wait() == 0
+        finally:
+            process.kill()
+    found = re.search(r"^SigIgn:\s*([0-9a-f]+)", status, re.MULTILINE)
+    assert found is not None
+    for number in (signal.SIGHUP, signal.SIGUSR2):
+        assert int(found[1], 16) >> (number - 1) & 1, number

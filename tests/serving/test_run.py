@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
-from subprocess import PIPE, Popen
+from subprocess import PIPE, Popen, run
 from typing import Any
 
 import pytest
@@ -113,6 +113,37 @@ def test_a_second_signal_aborts(program: Program) -> None:
             peer.recv(1)
         assert program.rest() == ["Closed", "Drained", "torn down", "aborted 1"]
         assert program.process.wait() == 0
+
+
+HANDLERS = """
+import os, signal, sys
+from fourtuple import Service, run
+
+def before(number, frame):
+    pass
+
+def since(number, frame):
+    pass
+
+def begun(server):
+    if sys.argv[1] == "since":
+        signal.signal(signal.SIGHUP, since)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+service = Service("line")
+service.reply(bytes.upper)
+stopping = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+for number in stopping:
+    signal.signal(number, before)
+run(service, on_start=begun)
+print(*(signal.getsignal(number).__name__ for number in stopping))
+"""
+
+
+@pytest.mark.parametrize("hangup", ["before", "since"])
+def test_the_handlers_of_the_program_are_restored(hangup: str) -> None:
+    done = run([sys.executable, "-c", HANDLERS, hangup], stdout=PIPE, text=True, check=True)
+    assert done.stdout == f"{hangup} before before\n"
 
 
 INTERRUPTED = """

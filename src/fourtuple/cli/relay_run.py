@@ -41,6 +41,7 @@ from fourtuple.relay.targets import (
 )
 from fourtuple.server import Server
 from fourtuple.serving.run import LoopFactory
+from fourtuple.signals import ignored
 
 #: Seconds that are never reached: the relay itself half-closes what is idle, and not before the target's last word.
 _NEVER = 1e6
@@ -188,7 +189,7 @@ class RelayRun(ServeRun):
 
     def _begun(self, servers: Sequence[Server]) -> None:
         (server,) = servers
-        if self._toxics_file is not None:
+        if self._toxics_file is not None and not ignored(signal.SIGHUP):
             server.loop.add_signal_handler(signal.SIGHUP, self._read_again, server)
         if self._recordings is not None:
             self._playing = server.loop.create_task(self._play(server))

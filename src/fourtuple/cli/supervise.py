@@ -22,7 +22,7 @@ from fourtuple.errors import FourTupleError, ListenError, WorkerNotStarted
 from fourtuple.events import Event
 from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
-from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.signals import StopSignals, ignored, stop_signals
 from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.keeping import Keeping
@@ -100,7 +100,8 @@ class SuperviseRun:
                 check_free(program.options.operations, program.name)
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
                 for number, act in ((signal.SIGHUP, rolls.roll), (signal.SIGUSR2, rolls.upgrade)):
-                    loop.add_signal_handler(number, act)
+                    if not ignored(number):
+                        loop.add_signal_handler(number, act)
                 hear_all()
                 await self._start(signals)
                 rolls.begin()

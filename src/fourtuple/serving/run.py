@@ -24,7 +24,7 @@ from fourtuple.serving.group import Group
 from fourtuple.serving.held_stop import HeldStop
 from fourtuple.serving.tear_down import LAST_SECONDS
 from fourtuple.serving.watchdog import Watchdog
-from fourtuple.signals import StopSignals, stop_signals
+from fourtuple.signals import StopSignals, ignored, stop_signals
 from fourtuple.stream import Tap
 from fourtuple.typevars import In, L, Out, S
 
@@ -341,19 +341,30 @@ async def leave_no_task() -> None:
 def hearing_hangup(group: Group) -> Iterator[None]:
     """While the block runs, SIGHUP makes servers with TLS read their certificates again; without any TLS, they drain.
 
-    By default the signal would end the process, with all its conversations: at a terminal that is closed.
+    By default the signal would end the process, with all its conversations: at a terminal that is closed. One that is
+    ignored, as by nohup, stays so. At the end of the block, the earlier handler is restored.
     """
 
     def drain() -> None:
         draining.append(loop.create_task(group.drain()))
 
+    if ignored(signal.SIGHUP):
+        yield
+        return
     loop = asyncio.get_running_loop()
     draining: list[asyncio.Task[None]] = []  # the loop itself holds tasks only weakly
+    before = signal.getsignal(signal.SIGHUP)
     loop.add_signal_handler(signal.SIGHUP, group.reload_certificates if group.uses_certificates else drain)
+    ours = signal.getsignal(signal.SIGHUP)
     try:
         yield
     finally:
-        loop.remove_signal_handler(signal.SIGHUP)
+        now = signal.getsignal(signal.SIGHUP)
+        loop.remove_signal_handler(signal.SIGHUP)  # which leaves the default
+        if now != ours:  # the program has installed another one since
+            before = now
+        if before is not None:  # one that was not installed by Python cannot be restored
+            signal.signal(signal.SIGHUP, before)
 
 
 def retrieved(task: asyncio.Task[Any]) -> None:

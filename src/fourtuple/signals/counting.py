@@ -39,6 +39,14 @@ LAST = 3
 _STDERR = 2
 
 
+def ignored(number: signal.Signals) -> bool:
+    """Return whether this process ignores a signal. Its parent process may want that, and then it stays so.
+
+    A shell ignores SIGINT for its background jobs, and nohup SIGHUP for its command.
+    """
+    return signal.getsignal(number) is signal.SIG_IGN
+
+
 class StopSignals:
     """The signals that came since :func:`stop_signals` began."""
 
@@ -78,8 +86,7 @@ class StopSignals:
 
     def _install(self) -> None:
         for number in NUMBERS:
-            # The parent process may have made us ignore it, as a shell does with SIGINT for its background jobs.
-            if signal.getsignal(number) is not signal.SIG_IGN:
+            if not ignored(number):
                 self._before[number] = signal.signal(number, self._heard)
                 if native is not None:
                     native.count(number, TABLE)
