@@ -156,6 +156,79 @@ def test_it_belongs_to_one_loop(peer: Peer) -> None:
     asyncio.run(first())
 
 
+@pytest.mark.parametrize("first", ["close", "drain", "expire", "pushes", "async with", "health"])
+def test_a_client_that_was_never_used(run_async: RunAsync, peer: Peer, first: str) -> None:
+    async def main() -> None:
+        client = Client(peer.address, "line", pushes=Pushes())
+        if first == "async with":
+            async with client:
+                pass
+        elif first == "health":
+            assert (client.health.ok, client.state, client.statistics.requests) == (True, "new", 0)
+        else:
+            result: Any = getattr(client, first)()
+            if first in ("close", "drain"):
+                await result
+        await client.close()
+        await client.close()
+        await client.drain()
+        assert client.state == "closed"
+
+    run_async(main())
+
+
+def test_calls_without_a_loop(peer: Peer) -> None:
+    client = Client(peer.address, "line", pushes=Pushes())
+    text = r"client of .*: no event loop runs in this thread; hand it over: call it in a coroutine"
+    for method in (client.expire, client.pushes):
+        with pytest.raises(WrongThread, match=text) as caught:
+            method()
+        assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+    assert (client.health.ok, client.state) == (True, "new")
+    client.close()
+    client.close()
+    assert client.state == "closed"
+
+
+def test_calls_in_another_thread(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        async with Client(peer.address, "line", pushes=Pushes(), retries=AT_ONCE, deadlines=BRIEFLY) as client:
+            await client.wait_ready(SECONDS)
+
+            def elsewhere() -> None:
+                for method in (client.expire, client.pushes, client.close):
+                    with pytest.raises(WrongThread, match="it was used in another event loop before"):
+                        method()
+
+            await asyncio.to_thread(elsewhere)
+            assert client.state == "ready"
+
+    run_async(main())
+
+
+def test_after_its_loop_was_closed(peer: Peer) -> None:
+    """The client cannot be used in another loop; closing it lets go of what it has."""
+    loop = asyncio.SelectorEventLoop()
+    client = Client(peer.address, "line", retries=AT_ONCE)
+    loop.run_until_complete(client.wait_ready(SECONDS))
+    line = peer.accept()
+    loop.close()
+    with pytest.raises(ConnectionEnded, match="its event loop was closed; make a client per loop"):
+        client.expire()
+
+    async def main() -> None:
+        with pytest.raises(ConnectionEnded, match="its event loop was closed; make a client per loop") as caught:
+            await client.request(b"one")
+        assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+        await client.close()
+        with pytest.raises(ConnectionEnded, match=r"request after close\(\)"):
+            await client.request(b"one")
+
+    asyncio.run(main())
+    assert client.state == "closed"
+    assert line.hear() == b""
+
+
 def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:
     async def main() -> None:
         async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY, pushes=Pushes()) as client:

@@ -20,6 +20,7 @@ from fourtuple.errors import (
     ConnectionEnded,
     ConnectionLost,
     ConnectRefused,
+    ConnectTimeout,
     DeadlinePassed,
     EncodeError,
     EndOfFile,
@@ -561,6 +562,24 @@ def test_one_request_that_is_never_answered_does_not_fail_all_others(clients: Cl
     assert client.statistics.closed_abandoned == 1
     client.close()
     serving.result(SECONDS)
+
+
+def test_what_has_not_ended_when_connecting_takes_too_long(clients: Clients, peer: Peer) -> None:
+    """Not the greeting, which has not begun: a SYN without an answer, and a TLS handshake without one."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
+        name = full.getsockname()
+        with socket.create_connection(name):
+            client = clients(f"127.0.0.1:{name[1]}", timeout=0.1, pool=Pool(fail_fast=True), greet=lambda _: None)
+            error = failure_in(lambda: client.request(b"one"))
+            assert isinstance(error, ConnectTimeout)
+            assert str(error).startswith(f"cannot connect to 127.0.0.1:{name[1]}: no answer in time (waited 0.1")
+            assert isinstance(client.health.error, ConnectTimeout)
+    client = clients(peer, timeout=0.1, pool=Pool(fail_fast=True), tls=True, greet=lambda _: None)
+    error = failure_in(lambda: client.request(b"one"))
+    assert isinstance(error, DeadlinePassed)
+    assert "the peer did not finish its TLS handshake" in str(error)
+    failures = [event.error for event in clients.events if isinstance(event, ClientConnectFailed)]
+    assert not [each for each in failures if "greet" in str(each)]
 
 
 def test_a_ping_shows_that_the_server_lives(clients: Clients, peer: Peer) -> None:

@@ -250,7 +250,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         seconds. A ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
         """
         if not self._forked:
-            self._check_loop()
+            self._check_thread()
             self.pool.close(self.clock())
             for reader in list(self._readers.values()):
                 reader.finish()

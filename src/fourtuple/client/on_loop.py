@@ -73,23 +73,29 @@ class OnLoop:
     # -- the loop -------------------------------------------------------------------------------------------
 
     def _enter(self) -> asyncio.AbstractEventLoop:
-        """Return the running loop. Raises in a forked child, and in another loop than before."""
+        """Return the running loop. Raises in a forked child, without a loop, and in another one than before."""
+        whom = f"client of {self._plan.address}"
         if self._forked:
-            raise told(ConnectionEnded(why(f"client of {self._plan.address}: it")), Fate.NOT_SENT)
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-        elif self._loop is not loop:
-            self._check_loop()
+            raise told(ConnectionEnded(why(f"{whom}: it")), Fate.NOT_SENT)
+        self._check_thread()
+        loop = asyncio._get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self.pool.closed:
+            closed = ConnectionEnded(f"{whom}: its event loop was closed; make a client per loop")
+            raise told(closed, Fate.NOT_SENT)
+        if loop is None:
+            raise told(
+                WrongThread(f"{whom}: no event loop runs in this thread", "call it in a coroutine"), Fate.NOT_SENT
+            )
+        self._loop = self._loop or loop
         return loop
 
-    def _check_loop(self) -> None:
-        running = asyncio._get_running_loop()
-        if self._loop is not None and running is not self._loop and not self._loop.is_closed():
+    def _check_thread(self) -> None:
+        """Raise WrongThread where another loop runs than the client's, or none, while that one can still be used."""
+        loop = self._loop
+        if loop is not None and loop is not asyncio._get_running_loop() and not loop.is_closed():
             whom = f"client of {self._plan.address}: it was used in another event loop before"
-            raise WrongThread(whom, "asyncio.run_coroutine_threadsafe(client.request(...), loop), or a client per loop")
-        if self._loop is not running and running is not None and not self.pool.closed:
-            raise ConnectionEnded(f"client of {self._plan.address}: its event loop was closed; make a client per loop")
+            instead = "asyncio.run_coroutine_threadsafe(client.request(...), loop), or a client per loop"
+            raise told(WrongThread(whom, instead), Fate.NOT_SENT)
 
     def _check_not_greeting(self, method: str) -> None:
         """Raise PermanentFailure in ``greet``, where the client would wait for itself."""
@@ -133,14 +139,16 @@ class OnLoop:
     async def _dial(self) -> None:
         """Make one attempt to connect and to greet."""
         connection: Connection | None = None
+        assert self._loop is not None
         seconds = self._plan.chosen.timeout
-        limit = asyncio.timeout(seconds)
+        limit = asyncio.timeout_at(None if seconds is None else self._loop.time() + seconds)
         try:
-            async with limit:
-                plan = self._plan
-                connection = await connected(plan.address, plan.framing, plan.chosen, self._reader)
-                self.pool.dial_greets(self.clock())
-                if self._greet is not None:
+            plan = self._plan
+            # Outside of the limit: it keeps the same time itself, and knows what has not ended in it.
+            connection = await connected(plan.address, plan.framing, plan.chosen, self._reader)
+            self.pool.dial_greets(self.clock())
+            if self._greet is not None:
+                async with limit:
                     await _awaitable(self._greet, self._greet(connection), connection)
         except BaseException as error:
             self._drop(connection)
