@@ -63,7 +63,7 @@ ONLY = {
     "engine": "errors forking fast_path address four_tuple events options framing rates stream net",
     "pool": "errors backoff address events options framing stream client.options printable typevars",
     "blocking": "errors forking address events options framing stream tls proxy net connection.info "
-    "client.options pool typevars _lazy",
+    "client.options pool printable typevars _lazy",
     "serving.values": "",
     "serving.policy": "address options rates.token_bucket",
     "observe": "_lazy errors address four_tuple events stream printable",

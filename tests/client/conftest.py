@@ -224,7 +224,7 @@ class Clients:
     def idles(self, client: Any) -> None:
         """Do what the async client does by its timer and the blocking client in its next call."""
         if self.kind == "blocking":
-            with client._changed:
+            with client._lock:
                 client.pool.advance(client.clock())
 
     def _awaited(self, greet: Callable[[Any], object]) -> Callable[[Any], Any]:

@@ -174,7 +174,7 @@ def test_a_function_that_waits_for_the_client_that_calls_it(peer: Peer, name: st
                 client.request(b"second", SECONDS)
             return
         until(lambda: client.clock() > client.pool.members.due)
-        with client._changed:
+        with client._lock:
             client.pool.advance(client.clock())
         gone = next(each for each in told if isinstance(each, ClientDisconnected))
         assert isinstance(gone.error, ConnectionBusy)

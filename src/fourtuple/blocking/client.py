@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import Any, Protocol, Unpack
 
 from fourtuple.address import Address
 from fourtuple.blocking.connection import BlockingConnection
@@ -30,7 +30,16 @@ def connect(
     return opened(address, parse_framing(framing), Connect(**options))
 
 
-def opened(address: Address | str, framing: Framing[In, Out], chosen: Connect) -> BlockingConnection[In, Out]:
+class Opening(connecting.Stop, Protocol):
+    """The attempt of a client: another thread may end it at any time."""
+
+    def made(self, connection: BlockingConnection[Any, Any]) -> None:
+        """Take the connection, before its TLS handshake. Raises if the attempt is to end."""
+
+
+def opened(
+    address: Address | str, framing: Framing[In, Out], chosen: Connect, opening: Opening | None = None
+) -> BlockingConnection[In, Out]:
     """Connect as :func:`connect` does, with checked options."""
     connected = connecting.run(
         connecting.connecting(
@@ -39,7 +48,8 @@ def opened(address: Address | str, framing: Framing[In, Out], chosen: Connect) -
             local_address=chosen.local_address,
             sockets=chosen.sockets,
             reconnect=chosen.reconnect,
-        )
+        ),
+        opening,
     )
     connected.socket.setblocking(True)
     stream = Stream(framing, connected.name, chosen.limits or Limits(), clock())
@@ -48,6 +58,8 @@ def opened(address: Address | str, framing: Framing[In, Out], chosen: Connect) -
     )
     connection.host = host_of(address)
     try:
+        if opening is not None:
+            opening.made(connection)
         say_header(stream, chosen.proxy_header)
         if tls_wanted(chosen.tls):
             expected = connection.host if chosen.server_hostname is None else chosen.server_hostname

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -173,15 +174,17 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         After WouldBlock the connection is as usable as before. Other errors as :meth:`receive`.
         """
         self._check_receive()
-        self._in.begin()
+        held: list[threading.RLock] = []
         try:
+            self._in.begin(held)
             if not self._in.readable():
                 self._in.read_now()
             with self._socket.lock:
                 message: In_co = self._stream.next_message()
             return message
         finally:
-            self._in.end()
+            if held:
+                held[0].release()
 
     def _check_receive(self) -> None:
         with self._socket.lock:

@@ -7,7 +7,8 @@ from typing import Any
 
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.ending import release
-from fourtuple.errors import ConnectionEnded, EndOfFile, FourTupleError
+from fourtuple.blocking.shared_socket import Latest
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, EndOfFile, FourTupleError
 from fourtuple.pool import ConnectionPool, Member
 from fourtuple.pool.intake import Intake, unasked
 from fourtuple.pool.link import StreamLink
@@ -20,7 +21,7 @@ _MOST_READS = 16
 class BlockingLink(StreamLink):
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
 
-    __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reading", "stream")
+    __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reader", "stream")
 
     def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
         self.connection: BlockingConnection = connection
@@ -30,11 +31,16 @@ class BlockingLink(StreamLink):
         self._intake = Intake(pool, self.stream)
         #: Set when the pool has the connection.
         self.member: Member | None = None
-        #: Whether a thread waits for octets here.
-        self.reading: bool = False
+        #: The thread that waits for octets here.
+        self.reader: int | None = None
         #: Whether messages without a reply were sent, and whether the client itself closes the connection therefore.
         self.one_way: bool = False
         self.lingers: bool = False
+
+    @property
+    def reading(self) -> bool:
+        """Whether a thread waits for octets here."""
+        return self.reader is not None
 
     def send(self, message: Any) -> None:
         connection, stream = self.connection, self.stream
@@ -48,7 +54,8 @@ class BlockingLink(StreamLink):
             before = self.stream.octets_in
             if self.reading or member.ended:
                 return
-            self.wait(self.connection._socket.clock())
+            if self.wait(self.connection._socket.clock()) is not None:
+                return  # its own reader reports that
             self.take_all(member, now)
             if self.stream.octets_in == before:
                 return
@@ -72,10 +79,18 @@ class BlockingLink(StreamLink):
         with self.connection._socket.lock:
             self._intake.take_all(member, now)
 
-    def wait(self, until: float | None) -> None:
-        """Wait until a message, an end or an error has come, or until a moment."""
-        with suppress(FourTupleError):  # what ended the connection, take_all() or who has closed it passes on
+    def wait(self, until: float | None) -> Exception | None:
+        """Wait until a message, an end or an error has come, or until a moment.
+
+        Returns the error if another thread receives here, which is not one of the client's: it takes the replies.
+        """
+        try:
             self.connection._in.wait_for(lambda: self.stream.readable, None, "receive", until)
+        except ConnectionBusy as error:
+            return left_receiving(self.name, error)
+        except FourTupleError:
+            pass  # what ended the connection, take_all() or who has closed it passes on
+        return None
 
     def write_out(self, until: float | None, now: float) -> None:
         """Wait until the outbox is written, or until a moment: another thread reads, and may not see to it."""
@@ -89,7 +104,7 @@ class BlockingLink(StreamLink):
         """
         sock = self.connection._socket
         if sock.deadlines.linger_timeout is not None:
-            sock.latest = now + sock.deadlines.linger_timeout
+            sock.latest = Latest(now + sock.deadlines.linger_timeout, sock.deadlines.linger_timeout)
         with suppress(FourTupleError):
             with sock.lock:
                 self.stream.close()
@@ -108,3 +123,10 @@ class BlockingLink(StreamLink):
                 connection._socket.wake_senders()
             connection._out.flush()
         release(connection._socket)
+
+
+def left_receiving(name: str, error: ConnectionBusy) -> ConnectionBusy:
+    """Return the error for a connection on which a thread of the program receives: it would take the replies."""
+    busy = ConnectionBusy(f"{name}: greet= has left a thread that receives on this connection, which the client uses")
+    busy.__cause__ = error.with_traceback(None)
+    return busy

@@ -1,40 +1,36 @@
 """The blocking client that stays connected.
 
-Nothing is decided here: :class:`~fourtuple.pool.ConnectionPool` decides. There is no thread: the threads that call
-``request()`` and ``pushes()`` do the work. One of them connects, the one whose reply is awaited on a connection reads
-there, for the others too, and all others wait for a condition.
+Nothing is decided here: :class:`~fourtuple.pool.ConnectionPool` decides. What the threads do that call the client is in
+working.py.
 """
 
 from __future__ import annotations
 
-import random
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
-from fourtuple.blocking.client import opened
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.link import BlockingLink
-from fourtuple.blocking.polling import after, clock, earlier
+from fourtuple.blocking.polling import after
 from fourtuple.blocking.pushes import PushStream
+from fourtuple.blocking.work import Work
+from fourtuple.blocking.working import Working, link_of
 from fourtuple.client.options import ClientOptions, Connect
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
-from fourtuple.forking import holds, why
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
-from fourtuple.pool import Call, ConnectionPool, Gap, Health, Member
+from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, told
 from fourtuple.pool.correlation import FramingOfPing, KeyOf
-from fourtuple.pool.plan import Plan, called_in_greet
+from fourtuple.pool.plan import Plan
 from fourtuple.pool.pushes import NOTHING
 from fourtuple.typevars import Generic, In_co, Out_contra, Ping
 
 
-class Client(Generic[In_co, Out_contra]):
+class Client(Working, Generic[In_co, Out_contra]):
     """A client that stays connected, for code that blocks: a connection is there when a request needs one.
 
     ``with Client(address, framing) as client: reply = client.request(message)``. Several threads may use it. Its
@@ -43,6 +39,8 @@ class Client(Generic[In_co, Out_contra]):
     are the same, and ``options`` are those of :func:`connect`. ``greet`` gets a :class:`~fourtuple.BlockingConnection`.
     ``on_push`` is called by :meth:`request`, after its reply has come, in the thread of the request. Idle connections
     are checked, replaced and sent a ping when they are used again, because no thread does it before.
+    An attempt to connect is made in the thread of a request, or in a thread of its own, until it ends: if the request
+    has not the time for all of it, and if there is another connection.
     """
 
     def __init__(
@@ -62,7 +60,7 @@ class Client(Generic[In_co, Out_contra]):
         observer: Callable[[Event], object] | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
-        self._plan = Plan.of(
+        plan = Plan.of(
             address,
             framing,  # type: ignore[arg-type]  # a checker sees less of it here than it is; it is checked there
             Connect(**options),
@@ -78,18 +76,7 @@ class Client(Generic[In_co, Out_contra]):
             observer=observer,
             awaits=False,
         )
-        self._greet = greet
-        self._on_push = on_push
-        self.clock: Callable[[], float] = clock
-        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time)
-        # Reentrant: an observer, which is called under it, may look at the client.
-        self._changed = threading.Condition(threading.RLock())
-        #: The threads that call ``on_push`` now: a request made there does not call it again.
-        self._delivering: set[int] = set()
-        #: The thread that greets now.
-        self._greeting: int | None = None
-        self._forked = False
-        holds(self)
+        super().__init__(plan, greet, on_push)
 
     # -- requests -------------------------------------------------------------------------------------------
 
@@ -115,16 +102,26 @@ class Client(Generic[In_co, Out_contra]):
 
     def _outcome(self, call: Call, method: str) -> Any:
         """Put a call into the queue, and work until it is done."""
-        with self._changed:
-            self._check_may_wait(method)
-            self.pool.ask(call, self.clock())
-            try:
-                self._work_until(lambda: call.done, call)
-            except BaseException:
+        work = Work(lambda: call.done, call)
+        try:
+            with self._lock:
+                self._check_may_wait(method)
+                work.entered = True
+                self._working.add(work.thread)
+                self.pool.ask(call, self.clock())
+            self._work(work)
+        except BaseException:
+            call.gone = _is_gone  # in any case: a second interrupt may come before the next line is done
+            with self._lock:
                 self.pool.give_up(call, self.clock())
-                raise
-            finally:
-                self._changed.notify_all()
+            raise
+        finally:
+            # No call of a function before the first two are done: an interrupt might come as it begins.
+            if work.link is not None and work.link.reader == work.thread:
+                work.link.reader = None
+            if work.entered:
+                self._working.discard(work.thread)
+            self._changes.wake()
         if call.error is None:
             self._deliver()
         return call.result()
@@ -137,8 +134,9 @@ class Client(Generic[In_co, Out_contra]):
         :meth:`BlockingConnection.send`, with their fate.
         """
         check_timeout(timeout)
-        with self._changed:
-            self._check_may_wait("send()")
+        with self._lock:
+            self._check_usable()
+            self._check_free("send()")
             now = self.clock()
             self._catch_up(now)
             self.pool.advance(now)
@@ -164,7 +162,7 @@ class Client(Generic[In_co, Out_contra]):
         inbox = self.pool.inbox
         if inbox is None or self._on_push is not None:
             raise OptionError("pushes(): make the client with pushes=Pushes(), and without on_push=")
-        with self._changed:
+        with self._lock:
             self._check_usable()
             self.pool.stays = True
         return PushStream(inbox, self._next_push)
@@ -172,13 +170,23 @@ class Client(Generic[In_co, Out_contra]):
     def _next_push(self, timeout: float | None) -> Any:
         inbox = self.pool.inbox
         assert inbox is not None
-        until = after(timeout, self.clock)
-        with self._changed:
-            self._check_may_wait("pushes().receive()")
-            self._work_until(lambda: len(inbox) > 0 or self.pool.closed, None, until)
-            self._changed.notify_all()
-            if (push := inbox.take()) is not NOTHING:
-                return push
+        work = Work(lambda: len(inbox) > 0 or self.pool.closed, None, after(timeout, self.clock))
+        try:
+            with self._lock:
+                self._check_may_wait("pushes().receive()")
+                work.entered = True
+                self._working.add(work.thread)
+            self._work(work)
+            with self._lock:
+                if (push := inbox.take()) is not NOTHING:
+                    return push
+        finally:
+            # As in _outcome(). Another thread may wait for a reply where this one has read.
+            if work.link is not None and work.link.reader == work.thread:
+                work.link.reader = None
+            if work.entered:
+                self._working.discard(work.thread)
+            self._changes.wake()
         if self.pool.closed:
             raise ConnectionEnded(f"client of {self._plan.address}: closed, no pushes will come")
         raise DeadlinePassed("receive", timeout or 0.0, str(self._plan.address), "no push came, receive again")
@@ -188,10 +196,10 @@ class Client(Generic[In_co, Out_contra]):
         inbox, thread = self.pool.inbox, threading.get_ident()
         if self._on_push is None or inbox is None or self._delivering:
             return
-        self._delivering.add(thread)
         try:
+            self._delivering.add(thread)
             while True:
-                with self._changed:
+                with self._lock:
                     push = inbox.take()
                 if push is NOTHING:
                     return
@@ -206,35 +214,44 @@ class Client(Generic[In_co, Out_contra]):
 
     def expire(self) -> None:
         """Replace all connections, each when it owes no reply any more. After a PermanentFailure, connect again."""
-        with self._changed:
+        with self._lock:
             self._check_usable()
             self.pool.expire(self.clock())
-            self._changed.notify_all()
+            self._changes.wake()
 
     def drain(self, timeout: float | None = None) -> None:
         """Refuse new requests, wait for those of other threads, at most ``timeout`` seconds, and close."""
         until = after(timeout, self.clock)
-        with self._changed:
+        with self._lock:
             self._check_may_wait("drain()")
             self.pool.drain()
-            while not self.pool.drained and (until is None or self.clock() < until):
-                self._changed.wait(None if until is None else until - self.clock())
+        while True:
+            with self._lock:
+                if self.pool.drained or (until is not None and self.clock() >= until):
+                    break
+                place = self._changes.place()
+            self._changes.wait(place, until, self.clock)
         self.close()
 
     def close(self) -> None:
         """Close all connections. Idempotent.
 
-        Requests that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` with their fate. Where
-        messages without a reply were sent, it lingers until the server's FIN, at most ``linger_timeout`` seconds.
+        Requests that wait in other threads raise :class:`~fourtuple.errors.ConnectionEnded` with their fate; an attempt
+        to connect ends, and so do the calls of ``greet`` on the connection that it was given. Where messages without a
+        reply were sent, it lingers until the server's FIN, at most ``linger_timeout`` seconds.
         """
         if self._forked:
             return
-        with self._changed:
-            lingering = [link for link in map(_link, self.pool.members) if link.one_way]
+        with self._lock:
+            lingering = [link for link in map(link_of, self.pool.members) if link.one_way]
             for link in lingering:
                 link.lingers = True
+            attempt = self._attempt
             self.pool.close(self.clock())
-            self._changed.notify_all()
+            self._attempt = None
+            self._changes.wake()
+        if attempt is not None:
+            attempt.end()
         for link in lingering:
             link.finish(self.clock())
         for link in lingering:  # together: each one's time has begun
@@ -260,13 +277,13 @@ class Client(Generic[In_co, Out_contra]):
     @property
     def health(self) -> Health:
         """Whether requests can be served: the state, and the error, if something is wrong."""
-        with self._changed:
+        with self._lock:
             return self.pool.health(self.clock())
 
     @property
     def statistics(self) -> ClientStatistics:
         """An immutable snapshot of the counters."""
-        with self._changed:
+        with self._lock:
             return self.pool.statistics(self.clock())
 
     def __repr__(self) -> str:
@@ -274,137 +291,7 @@ class Client(Generic[In_co, Out_contra]):
         counts = f"{told.open} open, {told.in_use} in use, {told.waiting} waiting"
         return f"<BlockingClient {self._plan.address} {self._plan.framing}, {self.state}, {counts}>"
 
-    # -- the machinery --------------------------------------------------------------------------------------
 
-    def _check_usable(self) -> None:
-        if self._forked:
-            raise told(ConnectionEnded(why(f"client of {self._plan.address}: it")), Fate.NOT_SENT)
-
-    def _check_may_wait(self, method: str) -> None:
-        """Raise in a function of the program that the client itself has called and waits for. Called under the lock."""
-        self._check_usable()
-        address = self._plan.address
-        if self._greeting == threading.get_ident():
-            raise told(called_in_greet(address, method), Fate.NOT_SENT)
-        if self.pool.advancing:  # under the lock, so it is this thread
-            text = f"{method} was called in a function that the client calls (ping=, key=, observer=), and would wait"
-            raise told(ConnectionBusy(f"client of {address}: {text} for itself"), Fate.NOT_SENT)
-
-    def _work_until(self, done: Callable[[], bool], call: Call | None, until: float | None = None) -> None:
-        """Do what is due, connect, read and wait, until ``done()``, or until a moment. Called under the lock.
-
-        ``call`` is the request for whose reply this thread waits; None for a thread that waits for pushes.
-        """
-        while True:
-            now = self.clock()
-            self._catch_up(now)
-            self.pool.advance(now)
-            if done() or (until is not None and now >= until):
-                return
-            if self.pool.dial_due(now):
-                self._dial(earlier(until, call.deadline if call is not None else None))
-                continue
-            moment = earlier(until, self.pool.next_moment())
-            member = self._member_to_read(call)
-            if member is not None:
-                self._read(member, moment)
-            elif (link := self._link_to_write(call)) is not None:
-                with self._unlocked():
-                    link.write_out(moment, now)
-            else:
-                self._changed.wait(None if moment is None else max(0.0, moment - now))
-
-    def _catch_up(self, now: float) -> None:
-        """Take replies that have come while no thread called, before a deadline ends their connection."""
-        for member in self.pool.unread(now):
-            _link(member).look(member, now)
-
-    def _member_to_read(self, call: Call | None) -> Member | None:
-        """Return the connection where this thread reads: that of its request, or one that is being checked."""
-        if call is not None and call.attempt is not None:
-            members = [call.attempt.member]
-        else:
-            members = [each for each in self.pool.members if call is None or each.checking]
-        return next((each for each in members if not _link(each).reading), None)
-
-    def _link_to_write(self, call: Call | None) -> BlockingLink | None:
-        """Return the connection whose outbox has octets of this thread's request; another thread reads there."""
-        if call is None or call.attempt is None:
-            return None
-        link = _link(call.attempt.member)
-        return link if link.stream.outbox_size else None
-
-    def _read(self, member: Member, until: float | None) -> None:
-        """Wait for messages on a connection, for every thread that waits for one there."""
-        link = _link(member)
-        try:
-            link.reading = True
-            with self._unlocked():
-                link.wait(until)
-        finally:
-            link.reading = False
-        link.take_all(member, self.clock())
-        self._changed.notify_all()
-
-    def _dial(self, until: float | None) -> None:
-        """Make one attempt to connect and to greet, not longer than until a moment."""
-        now = self.clock()
-        self.pool.dial_begins(now)
-        chosen = self._plan.chosen
-        until = earlier(until, after(chosen.timeout, self.clock))
-        seconds = None if until is None else max(0.001, until - now)
-        connection: BlockingConnection | None = None
-        try:
-            with self._unlocked():
-                connection = opened(self._plan.address, self._plan.framing, chosen.replace(timeout=seconds))
-            if not self.pool.closed:
-                self.pool.dial_greets(self.clock())
-                if self._greet is not None:
-                    connection._socket.latest = until
-                    with self._unlocked():
-                        self._greeting = threading.get_ident()
-                        try:
-                            self._greet(connection)
-                        finally:
-                            self._greeting = None
-                    connection._socket.latest = None
-            if self.pool.closed:  # another thread closed it meanwhile
-                connection.abort()
-                return
-            link = BlockingLink(connection, self.pool)
-            member = link.member = self.pool.dial_done(link, self.clock())
-            if self._on_push is not None:
-                self.pool.stays = True
-            link.take_all(member, self.clock())
-        except Exception as error:
-            if connection is not None:
-                connection.abort()
-            if not self.pool.closed:
-                self.pool.dial_failed(error.with_traceback(None), self.clock())
-        except BaseException:
-            if connection is not None:
-                connection.abort()
-            self.pool.dialler.cancelled()
-            raise
-        finally:
-            self._changed.notify_all()
-
-    @contextmanager
-    def _unlocked(self) -> Iterator[None]:
-        """Release the lock for a while. It is held once: waiting calls are not made by observers."""
-        self._changed.release()
-        try:
-            yield
-        finally:
-            self._changed.acquire()
-
-    def _disown(self) -> None:
-        """In a forked child: the connections are the parent's, and the client does nothing here."""
-        self._forked = True
-        self._changed = threading.Condition(threading.RLock())
-
-
-def _link(member: Member) -> BlockingLink:
-    link = member.link
-    assert isinstance(link, BlockingLink)
-    return link
+def _is_gone() -> bool:
+    """Say of a call that no thread waits for it."""
+    return True

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
+from itertools import compress
 from typing import Any, TypeVar
 
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier
@@ -31,7 +33,10 @@ _AFTERWARDS = {
 class Receiving:
     """Reads, one system call after the other, for one thread at a time. The stream decides what the octets mean.
 
-    A call that receives holds ``_reading``, even while it waits; it writes the outbox meanwhile.
+    A call that receives holds ``_reading``, even while it waits; it writes the outbox meanwhile. It notes the lock in a
+    list of its own, ``held``, and its ``finally`` releases what is there. A signal handler that raises may run after
+    any call, so one call into C takes the lock and notes it. ``held[0].release()`` stands in each ``finally`` itself: a
+    function could be interrupted before it begins.
     """
 
     __slots__ = ("_arrived", "_look", "_reading", "_sending", "_socket", "_stream", "_torn", "asking")
@@ -51,39 +56,35 @@ class Receiving:
 
     # -- one receiver at a time ---------------------------------------------------------------------------
 
-    def begin(self, what: str = "receive") -> None:
-        """Reserve receiving for this call, which must call :meth:`end`.
+    def begin(self, held: list[threading.RLock], what: str = "receive") -> None:
+        """Reserve receiving for this call, which must release the lock that is then in ``held``.
 
         Raises ConnectionBusy if another thread receives, or waits for replies.
         """
         sock = self._socket
         sock.check_lent(what)
         with sock.lock:  # checks both at once, so that ``_reading`` is free whenever the thread of ``asking`` needs it
-            if self.asking not in (None, threading.get_ident()) or not self._reading.acquire(blocking=False):
+            before = len(held)
+            if self.asking in (None, threading.get_ident()):
+                self._take(held)
+            if len(held) == before:
                 raise self._busy()
 
-    def end(self) -> None:
-        """Let other calls receive."""
-        self._reading.release()
+    def _take(self, held: list[threading.RLock], *wait: float) -> None:
+        """Take the lock if it is free, or wait for it, and note that in the list."""
+        lock = self._reading
+        held.extend(compress((lock,), map(lock.acquire, (bool(wait),), *((each,) for each in wait))))
 
     def alone(self, change: Callable[[], None]) -> None:
         """Call a method of the stream while no other call receives. Raises as :meth:`begin`."""
-        self.begin()
+        held: list[threading.RLock] = []
         try:
+            self.begin(held)
             with self._socket.lock:
                 change()
         finally:
-            self.end()
-
-    def begin_waiting(self) -> None:
-        """Reserve receiving for this call, which may wait. If the connection ends after this, the call is woken."""
-        self.begin()
-        self._socket.receiving = True
-
-    def end_waiting(self) -> None:
-        """Let other calls receive, after :meth:`begin_waiting`."""
-        self._socket.receiving = False
-        self._reading.release()
+            if held:
+                held[0].release()
 
     def _busy(self) -> Exception:
         """Return why this thread may not receive now: another thread receives, or closes the connection."""
@@ -96,10 +97,14 @@ class Receiving:
 
         Raises ConnectionBusy, before anything is sent, while another thread receives or has requests.
         """
+        held: list[threading.RLock] = []
         with self._socket.lock:
-            self.begin("request")
-            self.asking = thread
-            self._reading.release()
+            try:
+                self.begin(held, "request")
+                self.asking = thread
+            finally:
+                if held:
+                    held[0].release()
 
     def receive_straight(self) -> Any:
         """Wait for octets of a lent socket, and return the first message in them, while no condition holds.
@@ -167,35 +172,41 @@ class Receiving:
     ) -> None:
         """Move octets until ``ready()``, at most ``timeout`` seconds (or until the moment ``until``)."""
         check_timeout(timeout)
-        self.begin_waiting()
+        sock, below = self._socket, False
+        held: list[threading.RLock] = []
         try:
+            self.begin(held)
+            # If the connection ends after this, the call is woken. A signal handler may receive below this very call.
+            below, sock.receiving = sock.receiving, True
             if self._is(ready):
                 return
-            clock = self._socket.clock
+            clock = sock.clock
             if until is None:
                 until = after(timeout, clock)
-            until = earlier(until, self._socket.latest)
+            until = sock.bounded(until)
             while True:
                 self._pull(until)
                 if self._is(ready):
                     return
                 if until is not None and clock() >= until:
-                    raise self._late(which, timeout or 0.0)
+                    raise self._late(which, timeout, until)
         finally:
-            self.end_waiting()
+            if held:
+                sock.receiving = below
+                held[0].release()
 
     def _is(self, ready: Callable[[], bool]) -> bool:
         with self._socket.lock:
             return ready()
 
-    def _late(self, which: str, seconds: float) -> DeadlinePassed:
+    def _late(self, which: str, seconds: float | None, until: float) -> DeadlinePassed:
         layer, detail = self._stream.layer, _AFTERWARDS.get(which, "")
         if not detail and layer is not None:
             detail = layer.unfinished()
         held = self._stream.decoder.buffered
         if held:
             detail = f"{held} octets of an unfinished message are held; {detail}"
-        return DeadlinePassed(which, seconds, str(self._stream.name), detail)
+        return self._socket.late(which, seconds, until, detail)
 
     def _pull(self, until: float | None) -> None:
         """Wait for one event and handle it: octets to read, or room to write."""
@@ -311,8 +322,9 @@ class Receiving:
             return  # what comes is assumed to be the reply to one of these
         if not (sock.receiving or stream.gap_at is not None or self._something_came()):
             return
-        self.begin("request")
+        held: list[threading.RLock] = []
         try:
+            self.begin(held, "request")
             while stream.reading is Half.OPEN and not stream.unasked and stream.read_error is None:
                 events = sock.poll(sock.clock())
                 self.move(events)
@@ -320,7 +332,8 @@ class Receiving:
                     self.look_for_silence()
                     return
         finally:
-            self.end()
+            if held:
+                held[0].release()
 
     def _something_came(self) -> bool:
         """Return whether there is something to read, or the connection has ended, by the cheapest check.
@@ -345,27 +358,38 @@ class Receiving:
         This takes the place of a call that receives. ``first`` tells whether to wake that call: if this is not the
         first close(), it may be a close() that lingers already.
         """
-        sock = self._socket
-        if not self._reading.acquire(blocking=False):
-            if first:
-                sock.wake_receiver()
-            self._reading.acquire()
-        # In a signal handler, the interrupted code of the same thread may be receiving.
-        receives_below, sock.receiving = sock.receiving, True
+        sock, below = self._socket, False
+        held: list[threading.RLock] = []
         try:
+            self._take(held)
+            if not held:
+                if first:
+                    sock.wake_receiver()
+                self._take(held, self._longest_end())
+                if not held:
+                    return  # that call does not end: the connection ends without it
+            # In a signal handler, the interrupted code of the same thread may be receiving.
+            below, sock.receiving = sock.receiving, True
             with sock.alarm() as alarm:
                 self._discard_until_fin(alarm)
         finally:
-            sock.receiving = receives_below
-            self._reading.release()
+            if held:
+                sock.receiving = below
+                held[0].release()
+
+    def _longest_end(self) -> float:
+        """Return the seconds that the end of the connection may take, for a wait until another call has left."""
+        deadlines = self._socket.deadlines
+        seconds = [deadlines.linger_timeout, deadlines.write_timeout if self._stream.outbox_size else 0.0]
+        return min(sum(math.inf if each is None else each for each in seconds), threading.TIMEOUT_MAX)
 
     def _discard_until_fin(self, alarm: Wakes) -> None:
         sock, stream = self._socket, self._stream
         while not stream.over:
             found = stream.next_deadline(sock.deadlines)
             until, which, _ = found or (None, "", 0.0)
-            if sock.latest is not None and (until is None or sock.latest < until):
-                until, which = sock.latest, "write_timeout" if stream.outbox_size else "linger_timeout"
+            if sock.latest is not None and (until is None or sock.latest.moment < until):
+                until, which = sock.latest.moment, "write_timeout" if stream.outbox_size else "linger_timeout"
             self.move(sock.poll(until, alarm))
             if until is not None and sock.clock() >= until and not stream.over:
                 if which == "write_timeout":

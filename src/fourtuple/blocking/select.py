@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from operator import methodcaller
 from typing import TypeVar
 
 from fourtuple.blocking.connection import BlockingConnection
@@ -14,6 +17,8 @@ from fourtuple.errors import ConnectionEnded
 from fourtuple.options import check_timeout, check_type
 
 B = TypeVar("B", bound=BlockingConnection)
+
+_RELEASE = methodcaller("release")
 
 
 def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
@@ -32,15 +37,22 @@ def wait(connections: Iterable[B], timeout: float | None = None) -> list[B]:
         check_type("connections", each, BlockingConnection, optional=False)
     if not watched:
         return []
-    held: list[B] = []
+    held: list[threading.RLock] = []
+    receiving: list[B] = []  # those that did not receive before: a signal handler may wait below another call
     try:
         for each in watched:
-            each._in.begin_waiting()
-            held.append(each)
+            each._in.begin(held)
+            if not each._socket.receiving:
+                receiving.append(each)
+                each._socket.receiving = True
         return _ready(watched, timeout)
     finally:
-        for each in held:
-            each._in.end_waiting()
+        try:
+            for each in receiving:
+                each._socket.receiving = False
+        finally:
+            # One call into C: an interrupt cannot come between two of them.
+            deque(map(_RELEASE, held), 0)
 
 
 def _ready(watched: Sequence[B], timeout: float | None) -> list[B]:

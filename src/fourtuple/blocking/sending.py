@@ -116,7 +116,7 @@ class Sending:
         """Write until the outbox is empty, at most ``timeout`` seconds."""
         until = None
         if timeout is not None or self._socket.latest is not None:
-            until = earlier(after(timeout, self._socket.clock), self._socket.latest)
+            until = self._socket.bounded(after(timeout, self._socket.clock))
         if not self.flush():
             self._wait_to_write(timeout, until)
         if self._stream.write_error is not None:
@@ -136,12 +136,8 @@ class Sending:
                 # Not for octets to read: they would end the poll(2) at once, again and again, while no call takes them.
                 sock.poll(earlier(until, self.write_due()), alarm, reading=False)
                 if until is not None and sock.clock() >= until:
-                    raise DeadlinePassed(
-                        "send",
-                        timeout or 0.0,
-                        str(stream.name),
-                        f"{waiting} octets wait in the outbox and are written by the next call; do not send them again",
-                    )
+                    text = "octets wait in the outbox and are written by the next call; do not send them again"
+                    raise sock.late("send", timeout, until, f"{waiting} {text}")
 
     def write_due(self) -> float | None:
         """Return when ``write_timeout`` passes; None if nothing waits, and if the engine enforces it."""

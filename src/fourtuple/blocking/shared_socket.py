@@ -6,10 +6,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from fourtuple.blocking.descriptor import Descriptor
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, earlier, milliseconds
-from fourtuple.errors import ConnectionEnded
+from fourtuple.errors import ConnectionEnded, DeadlinePassed
 from fourtuple.options import Deadlines
 from fourtuple.stream import Half, Stream
 
@@ -19,6 +20,13 @@ DONTWAIT = socket.MSG_DONTWAIT
 
 #: Seconds between two checks of a call that no other thread can wake, because no descriptor is left for its alarm.
 _LOOK_SECONDS = 0.25
+
+
+class Latest(NamedTuple):
+    """The end of an attempt to connect, of which ``greet`` is a part, or of a close(): its moment, and its seconds."""
+
+    moment: float
+    seconds: float
 
 
 class SharedSocket:
@@ -65,7 +73,7 @@ class SharedSocket:
         self.receiving: bool = False
         #: The moment at which every call must have ended; None without a bound. A client sets it while it greets, and
         #: when it is closed.
-        self.latest: float | None = None
+        self.latest: Latest | None = None
         #: The alarms of the calls that wait to write.
         self.alarms: set[Wakes] = set()
         # Reentrant: a signal handler may close a connection that its own thread receives from.
@@ -77,6 +85,16 @@ class SharedSocket:
         if descriptor is None:
             raise self._gone(what)
         return descriptor
+
+    def bounded(self, until: float | None) -> float | None:
+        """Return the moment, or that of ``latest`` if it is earlier."""
+        return until if self.latest is None else earlier(until, self.latest.moment)
+
+    def late(self, which: str, seconds: float | None, until: float, detail: str) -> DeadlinePassed:
+        """Return the error of a call of which ``until`` has passed: of its own ``seconds``, or of the attempt."""
+        if self.latest is not None and until >= self.latest.moment and not self.stream.closing:
+            which, seconds, detail = "connect", self.latest.seconds, f"greet was not done in time; {detail}"
+        return DeadlinePassed(which, seconds or 0.0, str(self.stream.name), detail)
 
     def check_lent(self, what: str) -> None:
         """Raise ConnectionEnded for a lent connection whose handler has returned: its stream is the engine's again."""

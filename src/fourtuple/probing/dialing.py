@@ -18,7 +18,7 @@ from fourtuple.net.connecting.names import literal
 from fourtuple.net.connecting.racing import STAGGER
 from fourtuple.net.connecting.sources import Source, Target
 from fourtuple.net.connecting.steps import Found as Entry
-from fourtuple.net.connecting.steps import milliseconds
+from fourtuple.net.connecting.steps import milliseconds, wait_for_thread
 from fourtuple.options import Sockets
 from fourtuple.probing.result import Attempt, Resolved
 
@@ -33,7 +33,7 @@ def resolve(address: Address, until: float) -> tuple[Resolved, list[Target]]:
     is_literal = answer is not None
     if answer is None:
         found: list[Sequence[Entry] | Exception | None] = []
-        look_up(Resolve(address.host, address.port, until), found.append).join(left(until))
+        wait_for_thread(look_up(Resolve(address.host, address.port, until), found.append), left(until))
         reply = found[0] if found else None
         seconds = clock() - began
         if reply is None:

@@ -23,7 +23,7 @@ from fourtuple.errors import AddressError, ConnectError
 from fourtuple.net.connecting.names import interleaved, resolve
 from fourtuple.net.connecting.racing import Connected, race
 from fourtuple.net.connecting.sources import Source
-from fourtuple.net.connecting.steps import Answer, Resolve, Step, Steps, Wait, clock, left, look_up, run
+from fourtuple.net.connecting.steps import Answer, Resolve, Step, Steps, Stop, Wait, clock, left, look_up, run
 from fourtuple.net.connecting.unix import connect_unix
 from fourtuple.options import Reconnect, Sockets, check_timeout, check_type
 
@@ -36,6 +36,7 @@ __all__ = [
     "Resolve",
     "Step",
     "Steps",
+    "Stop",
     "Wait",
     "clock",
     "interleaved",

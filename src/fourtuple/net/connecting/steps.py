@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
 
@@ -37,6 +37,24 @@ Answer: TypeAlias = "Sequence[Found] | Exception | None"
 Step: TypeAlias = "Resolve | Wait"
 Steps: TypeAlias = "Generator[Step, Answer, T]"
 
+
+class Stop(Protocol):
+    """How another thread ends the connecting of a thread that blocks."""
+
+    @property
+    def rung(self) -> bool:
+        """Whether it is to end."""
+
+    def fileno(self) -> int | None:
+        """Return a descriptor that is readable once it is to end; None if none can be made."""
+
+    def why_ended(self) -> Exception:
+        """Return the error to raise then."""
+
+
+#: Seconds between two looks whether to end, where no descriptor can tell.
+_LOOK_SECONDS = 0.25
+
 #: The clock of ``until``.
 clock: Callable[[], float] = time.monotonic
 
@@ -46,8 +64,8 @@ def left(until: float | None) -> float | None:
     return None if until is None else max(0.0, until - clock())
 
 
-def run(steps: Steps[T]) -> T:
-    """Take all steps by blocking, and return the result."""
+def run(steps: Steps[T], stop: Stop | None = None) -> T:
+    """Take all steps by blocking, and return the result. ``stop`` ends it from another thread."""
     answer: Answer = None
     with closing(steps):
         while True:
@@ -56,15 +74,24 @@ def run(steps: Steps[T]) -> T:
             except StopIteration as done:
                 result: T = done.value
                 return result
-            answer = _look_up(step) if isinstance(step, Resolve) else _wait(step)
+            answer = _look_up(step, stop) if isinstance(step, Resolve) else _wait(step, stop)
+            if stop is not None and stop.rung:
+                raise stop.why_ended()
 
 
-def _wait(step: Wait) -> Answer:
+def _wait(step: Wait, stop: Stop | None) -> Answer:
     poll = select.poll()
+    seconds = left(step.until)
+    if stop is not None:
+        ringing = stop.fileno()
+        if ringing is not None:
+            poll.register(ringing, select.POLLIN)
+        else:
+            seconds = _LOOK_SECONDS if seconds is None else min(seconds, _LOOK_SECONDS)
     for descriptor in step.descriptors:
         # connect(2), EINPROGRESS: writable means that it is over, made or failed.
         poll.register(descriptor, select.POLLOUT)
-    poll.poll(milliseconds(left(step.until)))
+    poll.poll(milliseconds(seconds))
     return None
 
 
@@ -76,11 +103,20 @@ def milliseconds(seconds: float | None) -> int | None:
     return None if seconds is None else int(min(seconds, 1e6) * 1000 + 0.999)
 
 
-def _look_up(step: Resolve) -> Answer:
+def _look_up(step: Resolve, stop: Stop | None) -> Answer:
     answers: list[Answer] = []
-    seconds = left(step.until)
-    look_up(step, answers.append).join(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
+    looking = look_up(step, answers.append)
+    if stop is None:
+        wait_for_thread(looking, left(step.until))
+    else:
+        while looking.is_alive() and not stop.rung and left(step.until) != 0:
+            looking.join(_LOOK_SECONDS if step.until is None else min(_LOOK_SECONDS, left(step.until) or 0.0))
     return answers[0] if answers else None
+
+
+def wait_for_thread(thread: threading.Thread, seconds: float | None) -> None:
+    """Wait until a thread has ended, for any number of seconds: join() refuses large ones, with an OverflowError."""
+    thread.join(None if seconds is None else min(seconds, threading.TIMEOUT_MAX))
 
 
 def look_up(step: Resolve, then: Callable[[Answer], object]) -> threading.Thread:
