@@ -25,9 +25,9 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
-    check_callable,
     check_choice,
     check_flag,
+    check_function,
     check_keywords,
     check_timeout,
     check_type,
@@ -123,8 +123,8 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         check_type("sockets", sockets, Sockets)
         check_type("tls", tls, Tls, ssl.SSLContext, hint="Tls(certificate='server.pem')")
         check_type("proxy", proxy, Proxy)
-        check_callable("observer", observer)
-        check_callable("tap", tap)
+        check_function("observer", observer, "event")
+        check_function("tap", tap, "stream", "inward", "octets")
         check_choice("readiness", readiness, get_args(ReadinessChoice))
         check_type("engine", engine, Engine)
         check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm('connections', 1000, call)]")
@@ -411,10 +411,12 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self.loop.call_soon_threadsafe(function, *arguments)
 
     def __repr__(self) -> str:
-        if not self._life.started:
-            return f"<Server {self.service.name} {'stopped' if self.stopped else 'not started'}>"
+        if not self._life.started or self._life.given_up:
+            state = "failed to start" if self._life.given_up else "stopped" if self.stopped else "not started"
+            return f"<Server {self.service.name} {state}>"
         where = f" at {', '.join(map(str, self.addresses))}" if self.addresses else ", not listening"
-        state = "stopped" if self.stopped else "draining" if self.draining.is_set() else "serving"
+        state = "starting" if self._life.starting else "serving"
+        state = "stopped" if self.stopped else "draining" if self.draining.is_set() else state
         return f"<Server {self.service.name} {state}{where}, {sum(map(len, self._life.registries))} connections>"
 
 

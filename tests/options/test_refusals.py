@@ -590,3 +590,27 @@ def test_what_is_typed_in_toml(each: Declared, tmp_path: Any) -> None:
         text = str(caught.value)
         assert text.startswith(f"{file}: [{table}] {each.name}: "), text
         assert ": expected " in text or "cannot read " in text
+
+
+async def not_awaited(*_arguments: object) -> None:
+    """Called as a plain function, this would never run."""
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("on_start", lambda: run(replies(), on_start=not_awaited)),
+        ("observer", lambda: Server(replies(), observer=not_awaited)),
+        ("tap", lambda: Server(replies(), tap=not_awaited)),
+        ("callback", lambda: Alarm(1, callback=not_awaited)),
+        ("on_row", lambda: run_load("127.0.0.1:1", "line", on_row=not_awaited)),
+    ],
+)
+def test_an_async_function_that_would_not_be_awaited(name: str, call: Callable[[], Any]) -> None:
+    with pytest.raises(OptionError, match=f"^{name}: .*not_awaited must be a plain def, because it is not awaited"):
+        call()
+
+
+def test_a_function_that_cannot_be_called_as_meant() -> None:
+    with pytest.raises(OptionError, match=r"on_start: .* takes 0 arguments; expected a function of \(server\)"):
+        run(replies(), on_start=lambda: None)  # type: ignore[arg-type, misc]

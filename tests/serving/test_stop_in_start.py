@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Server, Service
-from fourtuple.errors import DeadlinePassed, ServiceError
+from fourtuple import Server, Service, serve_in_thread
+from fourtuple.errors import DeadlinePassed, ListenAddressInUse, ServiceError
 from fourtuple.serving import lifecycle
-from rig import PATIENT
+from rig import PATIENT, echo
 
 
 class SetUp:
@@ -180,3 +180,41 @@ def test_an_endless_set_up_in_a_thread_is_abandoned_after_ctrl_c() -> None:
         out, _ = process.communicate()
     assert "on the service's set-up: it ignores its cancellation; its thread is abandoned" in out
     assert process.returncode == 0
+
+
+def test_the_repr_of_a_start_that_is_under_way_and_of_one_that_failed(run_async: Any) -> None:
+    async def main() -> None:
+        set_up = SetUp()
+        server = Server(set_up.service, deadlines=PATIENT)
+        assert repr(server) == "<Server bytes.upper not started>"
+        start = asyncio.ensure_future(server.start())
+        await set_up.began.wait()
+        assert repr(server) == f"<Server bytes.upper starting at {server.address}, 0 connections>"
+        start.cancel()
+        await asyncio.wait([start])
+        assert repr(server) == "<Server bytes.upper failed to start>"
+
+        set_up.done.set()
+        async with Server(set_up.service, deadlines=PATIENT) as first:
+            assert repr(first) == f"<Server bytes.upper serving at {first.address}, 0 connections>"
+            second = Server(set_up.service, first.address, deadlines=PATIENT)
+            with pytest.raises(ListenAddressInUse):
+                await second.start()
+            assert repr(second) == "<Server bytes.upper failed to start>"
+
+    run_async(main())
+
+
+def test_serve_in_thread_says_that_the_program_has_cancelled_its_task() -> None:
+    def cancel(server: Server) -> None:
+        for task in asyncio.all_tasks(server.loop):
+            task.cancel()
+
+    def serve() -> None:
+        with serve_in_thread(echo(), deadlines=PATIENT) as server:
+            server.call_soon(cancel, server)
+            while not server.stopped:
+                pass
+
+    with pytest.raises(ServiceError, match="the program has cancelled the task that serves"):
+        serve()

@@ -18,7 +18,7 @@ from fourtuple.adapters.binding import sockets_of
 from fourtuple.adapters.protocols import adapted
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.options import Deadlines, Limits, Proxy, check_callable, check_type
+from fourtuple.options import Deadlines, Limits, Proxy, check_function, check_type
 from fourtuple.server import Server
 from fourtuple.service.registration import function_name
 
@@ -130,8 +130,8 @@ def install(
     check_type("limits", limits, Limits)
     check_type("deadlines", deadlines, Deadlines)
     check_type("proxy", proxy, Proxy)
-    check_callable("observer", observer)
-    check_callable("on_server", on_server)
+    check_function("observer", observer, "event")
+    check_function("on_server", on_server, "server")
     options = _Options(
         limits or Limits(), deadlines or NO_DEADLINES, proxy, observer or to_the_loop, readiness, on_server
     )

@@ -19,7 +19,7 @@ from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.load.worker import Worker
-from fourtuple.options import Sockets, check_callable, check_type
+from fourtuple.options import Sockets, check_function, check_type
 from fourtuple.proxy.header import HeaderChoice
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import check_client, host_of
@@ -77,7 +77,7 @@ class Run:
         self.load: Load = load
         expectation(load.expect)
         check_client(tls, server_hostname, proxy_header, sockets=sockets)
-        check_callable("on_row", on_row)
+        check_function("on_row", on_row, "row")
         target = Address.parse(address)
         self.plan: Plan = Plan(
             address=target,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from fourtuple import events
-from fourtuple.options import Limits, check_callable, check_choice, check_kind, check_range, check_whole
+from fourtuple.options import Limits, check_choice, check_function, check_kind, check_range, check_whole
 from fourtuple.printable import repr_of
 
 #: The gauges that an alarm can watch.
@@ -45,7 +45,7 @@ class Alarm:
         check_whole("threshold", self.threshold, 1)
         check_kind("interval", self.interval, "float", "seconds")
         check_range("interval", self.interval, "seconds", None, 0)
-        check_callable("callback", self.callback)
+        check_function("callback", self.callback, "event")
 
 
 class Alarms:

@@ -10,13 +10,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, Unpack
 
 from fourtuple.address import Address
-from fourtuple.errors import DeadlinePassed
+from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.options import check_callable
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.drain import ABORT_SECONDS
-from fourtuple.serving.run import LoopFactory, ServerOptions, bounded_end, retrieved
+from fourtuple.serving.run import CANCELLED, LoopFactory, ServerOptions, bounded_end, retrieved
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.typevars import In, L, Out, S
 
@@ -40,7 +40,8 @@ def serve_in_thread(
     :meth:`Server.call_soon <fourtuple.Server.call_soon>`; you can read its attributes from your thread. An exception in
     the block aborts the server.
 
-    Raises what :meth:`Server.start <fourtuple.Server.start>` raises. At the end of the block it raises
+    Raises what :meth:`Server.start <fourtuple.Server.start>` raises, and :class:`~fourtuple.errors.ServiceError` if the
+    program has cancelled the task that serves. At the end of the block it raises
     :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` has passed and a call has held the server's loop for
     5 seconds: the error names the call, and the thread is left running. If the block has raised an exception, that
     exception gets the text as a note instead. Ctrl-C while the service is set up cancels the set-up; after
@@ -67,6 +68,8 @@ def serve_in_thread(
         try:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 runner.run(main())
+        except asyncio.CancelledError:
+            failure.append(ServiceError(CANCELLED))
         except BaseException as error:
             failure.append(error)
         finally:

@@ -90,6 +90,8 @@ class Lifecycle:
         self._cancellations = 0
         #: Whether connections are accepted, or were.
         self._accepting = False
+        #: Whether the start has failed, and its steps were undone.
+        self.given_up: bool = False
         #: The listeners, in the order of the addresses.
         self.listeners: list[Listener] = []
         #: The tasks that connect by themselves, until the server begins to stop.
@@ -202,6 +204,7 @@ class Lifecycle:
 
     async def give_up(self) -> None:
         """Undo the steps of a start that is not completed."""
+        self.given_up = True
         for listener in self.listeners:
             listener.close()
         await self._close()

@@ -14,7 +14,17 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, check_callable, check_kind, check_range
+from fourtuple.options import (
+    Deadlines,
+    Limits,
+    Proxy,
+    Sockets,
+    Tls,
+    check_callable,
+    check_function,
+    check_kind,
+    check_range,
+)
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
@@ -72,7 +82,7 @@ def run(
     loop_factory
         Makes the event loop, for example ``uvloop.new_event_loop``. Default: asyncio's event loop.
     on_start
-        Called with the server once it listens.
+        Called with the server once it listens: a plain function.
 
     Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
     there. Also where an event loop runs already, and after a drain, if the program has cancelled the task that serves.
@@ -80,7 +90,7 @@ def run(
 
     check_no_loop("fourtuple.run()", "async with Server(...) as server: await server.serve_forever()")
     check_callable("loop_factory", loop_factory)
-    check_callable("on_start", on_start)
+    check_function("on_start", on_start, "server")
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
@@ -130,8 +140,8 @@ async def serve_until_stopped(group: Group, signals: StopSignals, on_start: Call
         signals.say(", after the tear-down")
 
 
-#: What the user reads who has cancelled the task of run().
-_CANCELLED = (
+#: What the user reads who has cancelled the task of run() or of serve_in_thread().
+CANCELLED = (
     "the program has cancelled the task that serves, as `for task in asyncio.all_tasks(): task.cancel()` does; "
     "the server has stopped"
 )
@@ -226,7 +236,7 @@ class _Stopping:
             first = self._signals.first
             self._forget_cancellation()
             if self._listening or first is None:
-                raise ServiceError(_CANCELLED) from None
+                raise ServiceError(CANCELLED) from None
             raise StoppedEarly(first) from None
         finally:
             self._keep_waiting()
@@ -243,7 +253,7 @@ class _Stopping:
                 break
             self._forget_cancellation()
         if wait != group.serve_forever:
-            raise ServiceError(_CANCELLED)
+            raise ServiceError(CANCELLED)
 
     def _forget_cancellation(self) -> None:
         """Undo the task's cancellation, which was for the set-up alone."""
