@@ -555,3 +555,80 @@ def test_ignored_signals_stay_ignored(command: list[str]) -> None:
     assert found is not None
     for number in (signal.SIGHUP, signal.SIGUSR2):
         assert int(found[1], 16) >> (number - 1) & 1, number
+
+
+EXITS = {
+    "handler": "@service.reply\ndef leaves(message):\n    sys.exit(CODE)\n",
+    "task": "@service.reply\nasync def leaves(message):\n    await asyncio.sleep(0)\n    sys.exit(CODE)\n",
+    "hook": REPLY + "@service.opened\ndef opened(connection):\n    sys.exit(CODE)\n",
+    "set-up": REPLY + "@service.lifespan\nasync def lifespan():\n    sys.exit(CODE)\n    yield\n",
+    "tear-down": REPLY + "@service.lifespan\nasync def lifespan():\n    yield\n    sys.exit(CODE)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("where", "code", "expected"),
+    [("handler", 5, 5), ("handler", 0, 1), ("task", 5, 5), ("hook", 5, 5),
+     ("set-up", 7, 3), ("set-up", 0, 3), ("tear-down", 7, 1), ("tear-down", 0, 1)],
+)  # fmt: skip
+def test_a_program_that_exits_is_told_so(start: Start, where: str, code: int, expected: int) -> None:
+    process = start("import sys\n" + EXITS[where].replace("CODE", str(code)), "-q", "--drain-timeout", "0.5")
+    assert process.stdout is not None
+    if listening := process.stdout.readline():
+        host, _, port = listening.split()[2].rpartition(":")
+        with socket.create_connection((host, int(port))) as sock:
+            sock.sendall(b"x\n")
+            with suppress(ConnectionResetError):
+                sock.recv(10)
+            if where == "tear-down":
+                process.send_signal(signal.SIGTERM)
+            _, err = process.communicate()
+    else:
+        assert where == "set-up"
+        _, err = process.communicate()
+    what = f"the service's {where}" if where in ("set-up", "tear-down") else "the program"
+    assert f"fourtuple: {what} ended the interpreter\nTraceback" in err
+    assert err.endswith(f"SystemExit: {code}\n")
+    assert "shutdown" not in err
+    assert "cancelled" not in err
+    assert process.returncode == expected
+
+
+TWO = """
+from fourtuple import Service
+
+good, bad, worse = Service("line"), Service("line"), Service("line")
+for service in (good, bad, worse):
+    service.reply(bytes.upper)
+
+@bad.lifespan
+async def bad_lifespan():
+    yield
+    raise ValueError("not closed")
+
+@worse.lifespan
+async def worse_lifespan():
+    yield
+    raise OSError("nor this")
+"""
+
+
+def test_each_service_whose_tear_down_fails_is_named(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(TWO)
+    (tmp_path / "fourtuple.toml").write_text(
+        "".join(
+            f'[services.{name}]\ntarget = "two.py:{name}"\nlisten = "127.0.0.1:0"\n'
+            for name in ("good", "bad", "worse")
+        )
+    )
+    with subprocess.Popen(
+        [*FOURTUPLE, "serve"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT, cwd=tmp_path
+    ) as process:
+        for name in ("good", "bad", "worse"):
+            reach(process, f"{name}: Listening")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate()
+    assert process.returncode == 1
+    assert "fourtuple: bad: the service's tear-down failed\n" in err
+    assert "ValueError: not closed\n" in err
+    assert "fourtuple: the stop of worse also failed: OSError: nor this\n" in err

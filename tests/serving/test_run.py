@@ -146,6 +146,31 @@ def test_the_handlers_of_the_program_are_restored(hangup: str) -> None:
     assert done.stdout == f"{hangup} before before\n"
 
 
+LEAVES = """
+import socket, sys
+from fourtuple import Deadlines, Service, run
+
+service = Service("line")
+
+@service.reply
+def leaves(message):
+    sys.exit(5)
+
+clients = []
+
+def call(server):
+    clients.append(socket.create_connection(("127.0.0.1", server.port)))
+    clients[0].sendall(b"x\\n")
+
+run(service, on_start=call, observer=lambda event: None, deadlines=Deadlines(drain_timeout=0.5))
+"""
+
+
+def test_a_handler_that_exits_ends_the_program_with_its_code_alone() -> None:
+    done = run([sys.executable, "-c", LEAVES], stderr=PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (5, "")
+
+
 INTERRUPTED = """
 import asyncio, threading, time
 from fourtuple import Service, serve_in_thread

@@ -73,9 +73,14 @@ class ServeRun:
 
     def run(self, loop_factory: LoopFactory | None) -> Exit:
         """Serve until a signal, and return the exit code. Failures are raised as :class:`Failure`."""
+        left = False
         try:
             with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
-                code = runner.run(self._main(signals))
+                try:
+                    with signals.seeing_the_loop_left():
+                        code = runner.run(self._main(signals))
+                finally:
+                    left = signals.loop_left
                 runner.close()
                 wait_for_threads(signals)
                 return code
@@ -84,20 +89,35 @@ class ServeRun:
         except StoppedEarly as stopped:
             raise Failure(stopped, 128 + stopped.number) from stopped
         except FourTupleError as error:
-            raise self._named(Failure(error, self._failed)) from error
+            raise self._named(Failure(error, self._failed, "\n".join(getattr(error, "__notes__", ())))) from error
         except Exception as error:
             what = "tear-down" if self.started else "set-up"
             text = "\n".join(trimmed(error))
             raise self._named(Failure(f"the service's {what} failed", self._failed, text)) from error
-        except KeyboardInterrupt:
-            return Exit.FAILED
+        except (SystemExit, KeyboardInterrupt) as error:
+            if not left:  # Ctrl-C, before or after the loop
+                return Exit.FAILED
+            raise self._exited(error) from error
+
+    def _exited(self, error: SystemExit | KeyboardInterrupt) -> Failure:
+        """Return the failure of a program that has called sys.exit() in code that the server runs."""
+        text = "\n".join(trimmed(error))
+        group = self._group
+        if not self.started:
+            return self._named(Failure("the service's set-up ended the interpreter", Exit.NO_START, text))
+        if group is not None and group.tearing_down is not None:
+            return self._named(Failure("the service's tear-down ended the interpreter", Exit.FAILED, text))
+        # The code is the program's own word, but 0 would say that the server was asked to stop.
+        code = getattr(error, "code", None)
+        code = code if isinstance(code, int) and code else Exit.FAILED
+        return Failure("the program ended the interpreter", code, text)
 
     @property
     def _failed(self) -> Exit:
         return Exit.FAILED if self.started else Exit.NO_START
 
     def _named(self, failure: Failure) -> Failure:
-        """Return a failure with the name of the service that has failed to start, if there are several."""
+        """Return a failure with the name of the service that has failed to start or to stop, if there are several."""
         group = self._group
         if group is None or group.failed is None or len(self.services) == 1:
             return failure

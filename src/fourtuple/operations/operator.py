@@ -145,7 +145,8 @@ class Operator:
                         await serve_until_stopped(group, signals, begun)
                     return sum(server.statistics.aborted for server in self._servers)
 
-            return runner.run(main())
+            with signals.seeing_the_loop_left():
+                return runner.run(main())
 
     async def serve_forever(self) -> None:
         """Return when all servers have stopped. If one stops by itself, the others drain.

@@ -34,10 +34,15 @@ class Group:
         self.servers: tuple[AnyServer, ...] = tuple(servers)
         check_given([site.place for server in self.servers for site in lifecycle_of(server).sites])
         self.tell: events.Observer = core_of(self.servers[0]).given_observer if tell is None else tell
-        #: The server that has made the start fail.
+        #: The server that has made the start fail, or whose stop was the first to fail.
         self.failed: AnyServer | None = None
         #: The server whose service is set up now.
         self.setting_up: AnyServer | None = None
+
+    @property
+    def tearing_down(self) -> AnyServer | None:
+        """The first server whose service is torn down now, or was when the interpreter ended."""
+        return next((server for server in self.servers if lifecycle_of(server).tearing_down), None)
 
     @property
     def stall_timeout(self) -> float | None:
@@ -136,9 +141,21 @@ class Group:
         """Call something of each server; raise the first error when all have ended."""
         # All are awaited first: gather() without this would raise at once, and leave the other stops running.
         results = await asyncio.gather(*map(call, self.servers), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        raised = [
+            (server, result)
+            for server, result in zip(self.servers, results, strict=True)
+            if isinstance(result, BaseException)
+        ]
+        if not raised:
+            return
+        server, error = raised[0]
+        if not isinstance(error, asyncio.CancelledError):
+            self.failed = server
+        for other, later in raised[1:]:
+            note = f"fourtuple: the stop of {other.service.name} also failed: {error_text(later)}"
+            if note not in getattr(error, "__notes__", ()):  # each caller that waits for the stop comes here
+                error.add_note(note)
+        raise error
 
     async def __aenter__(self) -> Self:
         await self.start()

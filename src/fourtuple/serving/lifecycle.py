@@ -88,6 +88,8 @@ class Lifecycle:
         self._set_up_ended: asyncio.Future[None] | None = None
         #: How often :meth:`_end_set_up` has cancelled it.
         self._cancellations = 0
+        #: Whether the service's tear-down runs, or has ended the interpreter.
+        self.tearing_down: bool = False
         #: Whether connections are accepted, or were.
         self._accepting = False
         #: Whether the start has failed, and its steps were undone.
@@ -321,8 +323,13 @@ class Lifecycle:
 
     async def _close(self) -> None:
         assert self._stack is not None
+        self.tearing_down = True
         try:
             await TearDown(self._lifespan.aclose).within(self._core.deadlines.tear_down_timeout)
+            self.tearing_down = False
+        except Exception:
+            self.tearing_down = False
+            raise
         finally:
             await self._stack.aclose()
 

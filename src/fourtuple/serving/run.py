@@ -100,7 +100,11 @@ def run(
                 await serve_until_stopped(Group([server]), signals, begun)
             return server.statistics.aborted
 
-    with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
+    with (
+        stop_signals() as signals,
+        asyncio.Runner(loop_factory=loop_factory) as runner,
+        signals.seeing_the_loop_left(),
+    ):
         return runner.run(main())
 
 
@@ -233,6 +237,8 @@ class _Stopping:
                     if not task.cancelled():  # by the program: the servers have stopped without it
                         task.result()
         except asyncio.CancelledError:
+            if self._signals.loop_left:
+                raise
             first = self._signals.first
             self._forget_cancellation()
             if self._listening or first is None:
@@ -245,6 +251,8 @@ class _Stopping:
         """Wait until the servers have stopped.
 
         If the program cancels this task, they drain, and at the second time they abort; then ServiceError is raised.
+        If the loop closes, because the program has called sys.exit(), they stop in the same way, and the task ends as
+        cancelled: the exit tells its own cause.
         """
         group = self._group
         for wait in (group.serve_forever, group.drain, group.abort):
@@ -252,6 +260,8 @@ class _Stopping:
                 await wait()
                 break
             self._forget_cancellation()
+        if self._signals.loop_left:
+            raise asyncio.CancelledError
         if wait != group.serve_forever:
             raise ServiceError(CANCELLED)
 

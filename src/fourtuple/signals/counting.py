@@ -56,6 +56,9 @@ class StopSignals:
         self._listeners: list[Callable[[], object]] = []
         self._ending = b""
         self._living: dict[Any, Any] | None = None
+        #: Whether a SystemExit or KeyboardInterrupt of the program has left the loop. It closes now, and cancels what
+        #: still runs; the program has not done that.
+        self.loop_left: bool = False
 
     @property
     def count(self) -> int:
@@ -72,6 +75,15 @@ class StopSignals:
         self._ending, self._living = ending.encode(), living
         if native is not None:
             native.say(self._ending, living)
+
+    @contextmanager
+    def seeing_the_loop_left(self) -> Iterator[None]:
+        """Run a loop in the block: :attr:`loop_left` tells the tasks why it closes."""
+        try:
+            yield
+        except (SystemExit, KeyboardInterrupt):
+            self.loop_left = True
+            raise
 
     @contextmanager
     def heard_by(self, wake: Callable[[], object]) -> Iterator[None]:
