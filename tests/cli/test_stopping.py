@@ -353,6 +353,23 @@ def test_a_tear_down_that_does_not_end_is_ended_by_the_third(start: Start) -> No
     assert err.endswith("): ended at once, 0 connections cut, the tear-down not finished\n")
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_tear_down_that_is_abandoned_is_told_in_one_line(start: Start, loop: str, require_package: Any) -> None:
+    if loop == "uvloop":
+        require_package("uvloop")
+    process = start(
+        REPLY + STUBBORN + "@service.lifespan\nasync def lifespan():\n    yield\n    await stubborn()\n",
+        "--tear-down-timeout", "0.2", "--loop", loop,
+    )  # fmt: skip
+    reach(process, "Listening")
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert err == (
+        "fourtuple: tear_down_timeout deadline of 0.2 s passed on the service's lifespan: it ignores its cancellation\n"
+    )
+    assert process.returncode == 1
+
+
 def three_signals(process: subprocess.Popen[str]) -> str:
     end_by_signals(process)
     _, err = process.communicate()

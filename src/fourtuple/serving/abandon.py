@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+#: What a loop calls with an error that nothing else gets.
+Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
+
 #: Seconds that a closing loop waits for running calls of :func:`asyncio.to_thread`.
 EXECUTOR_SECONDS = 0.5
 
@@ -62,6 +65,29 @@ def disown(task: asyncio.Task[Any]) -> None:
     # asyncio.all_tasks() no longer finds it. The function is documented, for task implementations.
     asyncio.tasks._unregister_task(task)
     _keeper.keep(task)
+    loop = task.get_loop()
+    before = loop.get_exception_handler()
+    if not isinstance(before, _Quiet):
+        loop.set_exception_handler(_Quiet(before))
+
+
+class _Quiet:
+    """A loop's exception handler that says nothing of the generators of disowned tasks.
+
+    A loop that closes also closes all async generators, and reports those that run: that of the task's own code, and
+    each that waits for it.
+    """
+
+    def __init__(self, before: Handler | None) -> None:
+        self._before = before
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if getattr(context.get("asyncgen"), "ag_running", False):
+            return
+        if self._before is None:
+            loop.default_exception_handler(context)
+        else:
+            self._before(loop, context)
 
 
 class BoundedExecutor(ThreadPoolExecutor):
