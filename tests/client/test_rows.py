@@ -24,6 +24,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     EncodeError,
     EndOfFile,
+    HandlerFailed,
     NotConnected,
     OptionError,
     PermanentFailure,
@@ -32,7 +33,7 @@ from fourtuple.errors import (
     UnexpectedMessage,
 )
 from fourtuple.events import ClientConnectFailed, ClientDisconnected, ClientStateChanged, Reconnected
-from fourtuple.framing import Fixed
+from fourtuple.framing import Fixed, Line, mapped
 
 
 def reasons(clients: Clients) -> list[str]:
@@ -580,6 +581,49 @@ def test_what_has_not_ended_when_connecting_takes_too_long(clients: Clients, pee
     assert "the peer did not finish its TLS handshake" in str(error)
     failures = [event.error for event in clients.events if isinstance(event, ClientConnectFailed)]
     assert not [each for each in failures if "greet" in str(each)]
+
+
+class Odd(Exception):
+    """An error of the program."""
+
+
+def raises(error: BaseException) -> Any:
+    raise error
+
+
+@pytest.mark.parametrize("error", [Odd("no"), StopIteration(3)], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("function", ["idempotent", "key"])
+def test_what_the_functions_of_a_request_raise_has_a_fate(
+    clients: Clients, peer: Peer, function: str, error: Exception
+) -> None:
+    client = clients(peer, **{function: lambda _: raises(error)})
+    for _ in range(2):
+        failed = failure_in(lambda: client.request(b"one", SECONDS))
+        assert failed.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+        notes = failed.__notes__
+        assert notes == ["not_sent: no octet of the request was given to the kernel"]
+        assert isinstance(failed, Odd if isinstance(error, Odd) else HandlerFailed)
+        assert isinstance(error, Odd) or failed.__cause__ is error
+
+
+@pytest.mark.parametrize("seconds", [-1.0, float("nan"), "5"])
+def test_a_timeout_that_is_none_has_a_fate(clients: Clients, peer: Peer, seconds: Any) -> None:
+    client = clients(peer)
+    calls = [lambda: client.request(b"one", seconds), lambda: client.wait_ready(seconds)]
+    if clients.kind == "blocking":
+        calls.append(lambda: client.send(b"one", seconds))
+    for call in calls:
+        error = failure_in(call)
+        assert isinstance(error, OptionError)
+        assert error.fate is Fate.NOT_SENT
+
+
+def test_what_a_framing_of_the_program_raises_has_a_fate(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, mapped(Line(), decode=bytes, encode=lambda _: raises(Odd("no"))))
+    client.wait_ready(SECONDS)
+    for call in (client.request, client.send):
+        error = failure_in(lambda: call(b"one"))  # noqa: B023  # called at once
+        assert error.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
 
 
 def test_a_ping_shows_that_the_server_lives(clients: Clients, peer: Peer) -> None:

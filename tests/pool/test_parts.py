@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import ssl
+from dataclasses import dataclass
+from subprocess import CalledProcessError
+from typing import Any
 
 import pytest
 
@@ -12,6 +17,7 @@ from fourtuple.errors import (
     DeadlinePassed,
     EndOfFile,
     FourTupleError,
+    HandlerFailed,
     OptionError,
     PeerReset,
     PermanentFailure,
@@ -183,3 +189,91 @@ def test_keys_are_checked() -> None:
         Correlation.of("id", None, False)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="is_push: expected on_push= or pushes="):
         Correlation.of(None, bool, False)
+
+
+class OfSlots(Exception):
+    __slots__ = ("place",)
+
+    def __init__(self, place: int) -> None:
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"at {self.place}"
+
+
+class OfKeywords(Exception):
+    def __init__(self, *, place: int) -> None:
+        super().__init__(f"at {place}")
+        self.place = place
+
+
+@dataclass(frozen=True)
+class Frozen(Exception):
+    place: int
+
+
+class Counted(Exception):
+    """Its text is that of no copy."""
+
+    def __str__(self) -> str:
+        return f"number {id(self)}"
+
+
+class Unmade(Exception):
+    def __new__(cls, *_: Any, place: int) -> Unmade:
+        return super().__new__(cls, place)
+
+    def __init__(self, **_: Any) -> None:
+        """``BaseException`` takes no keywords."""
+
+
+def failure_of_json() -> Exception:
+    try:
+        json.loads("{")
+    except json.JSONDecodeError as error:
+        return error
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("ascii", b"\xff", 0, 1, "ordinal not in range"),
+        UnicodeEncodeError("ascii", "\xff", 0, 1, "ordinal not in range"),
+        OfSlots(3),
+        OfKeywords(place=3),
+        Frozen(3),
+        KeyError("id"),
+        OSError(2, "no such file", "name"),
+        OSError("text alone"),
+        FileNotFoundError(2, "no such file"),
+        ssl.SSLError(1, "bad"),
+        ConnectRefused("127.0.0.1:1", 111, "nobody listens"),
+        ImportError("no", name="module", path="path"),
+        AttributeError("no", name="name", obj=3),
+        SyntaxError("bad", ("file", 1, 2, "text")),
+        ExceptionGroup("several", [ValueError("one")]),
+        CalledProcessError(3, "command"),
+        failure_of_json(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_an_error_of_the_program_stays_whole(error: Exception) -> None:
+    copy = told(error, Fate.NOT_SENT)
+    assert copy is not error
+    assert (type(copy), str(copy), copy.args) == (type(error), str(error), error.args)
+    assert copy.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+    for name in ("reason", "start", "place", "errno", "filename", "name", "path", "obj", "lineno", "exceptions", "pos"):
+        assert getattr(copy, name, None) == getattr(error, name, None)
+    assert not hasattr(error, "__notes__")
+
+
+@pytest.mark.parametrize(
+    "error", [Counted(), Unmade(place=3), StopIteration(3)], ids=lambda error: type(error).__name__
+)
+def test_an_error_that_cannot_be_copied_is_the_cause_of_one_that_says_it(error: Exception) -> None:
+    one, two = told(error, Fate.NOT_SENT), told(error, Fate.PERHAPS_SENT)
+    assert isinstance(one, HandlerFailed)
+    assert str(one) == f"a function of the program raised {type(error).__name__}: {error}"
+    assert one.__cause__ is two.__cause__ is error
+    assert (one.fate, two.fate) == (Fate.NOT_SENT, Fate.PERHAPS_SENT)  # type: ignore[attr-defined]

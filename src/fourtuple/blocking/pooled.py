@@ -19,11 +19,11 @@ from fourtuple.blocking.pushes import PushStream
 from fourtuple.blocking.work import Work
 from fourtuple.blocking.working import Working, link_of
 from fourtuple.client.options import ClientOptions, Connect
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, FourTupleError, OptionError
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, OptionError
 from fourtuple.events import ClientStatistics, Event
-from fourtuple.options import Pool, Pushes, Retries, check_timeout
+from fourtuple.options import Pool, Pushes, Retries
 from fourtuple.pool import Call, Gap, Health
-from fourtuple.pool.calls import Kind, told
+from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import FramingOfPing, KeyOf
 from fourtuple.pool.plan import Plan
 from fourtuple.pool.pushes import NOTHING
@@ -96,7 +96,7 @@ class Client(Working, Generic[In_co, Out_contra]):
         Raises :class:`~fourtuple.errors.DeadlinePassed`, whose cause is the last failure to connect, and
         :class:`~fourtuple.errors.PermanentFailure`.
         """
-        check_timeout(timeout)
+        check_timeout_of_call(timeout)
         seconds = self._plan.options.whole_timeout if timeout is None else timeout
         self._outcome(Call(kind=Kind.READY, timeout=seconds), "wait_ready()")
 
@@ -133,7 +133,7 @@ class Client(Working, Generic[In_co, Out_contra]):
         raises :class:`~fourtuple.errors.NotConnected` if none is ready. Other errors as
         :meth:`BlockingConnection.send`, with their fate.
         """
-        check_timeout(timeout)
+        check_timeout_of_call(timeout)
         with self._lock:
             self._check_usable()
             self._check_free("send()")
@@ -146,10 +146,11 @@ class Client(Working, Generic[In_co, Out_contra]):
             link.one_way = True
         try:
             link.connection.send(message, timeout)
-        except FourTupleError as error:
+        except Exception as error:  # a framing of the program's own may raise anything
             # After a deadline, octets that wait in the outbox may still leave.
             perhaps = link.taken > start or isinstance(error, DeadlinePassed)
-            raise told(error, Fate.PERHAPS_SENT if perhaps else Fate.NOT_SENT) from error.__cause__
+            failed = told(error, Fate.PERHAPS_SENT if perhaps else Fate.NOT_SENT)
+            raise failed from failed.__cause__
 
     # -- pushes ---------------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ from fourtuple.errors import Fate, FourTupleError, OptionError
 from fourtuple.events import ClientStatistics, Event
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
-from fourtuple.pool.calls import Kind, told
+from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import FramingOfPing, KeyOf
 from fourtuple.pool.plan import Plan
 from fourtuple.typevars import Generic, In_co, Out_contra, Ping
@@ -146,7 +146,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         Raises :class:`~fourtuple.errors.DeadlinePassed`, whose cause is the last failure to connect, and
         :class:`~fourtuple.errors.PermanentFailure`.
         """
-        check_timeout(timeout)
+        check_timeout_of_call(timeout)
         self._check_not_greeting("wait_ready()")
         seconds = self._plan.options.whole_timeout if timeout is None else timeout
         await self._outcome(lambda done, wake: Call(kind=Kind.READY, timeout=seconds, wake=wake, gone=done.cancelled))
@@ -190,9 +190,10 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
             link.one_way = True
             try:
                 sent = link.connection.send(message)
-            except FourTupleError as error:
-                raise told(error, Fate.NOT_SENT, error.__cause__) from error.__cause__
-        except FourTupleError:
+            except Exception as error:  # a framing of the program's own may raise anything
+                failed = told(error, Fate.NOT_SENT)
+                raise failed from failed.__cause__
+        except Exception:
             self._advance()
             await asyncio.sleep(0)
             raise
@@ -201,7 +202,8 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         except FourTupleError as error:
             # What the kernel has taken may have reached the server. What is in the outbox when a connection is lost
             # never leaves.
-            raise told(error, Fate.PERHAPS_SENT if link.taken > start else Fate.NOT_SENT) from error.__cause__
+            failed = told(error, Fate.PERHAPS_SENT if link.taken > start else Fate.NOT_SENT)
+            raise failed from failed.__cause__
 
     # -- pushes ---------------------------------------------------------------------------------------------
 

@@ -6,8 +6,12 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
-from fourtuple.errors import Fate
-from fourtuple.stream.ended import alone
+from fourtuple.errors import Fate, HandlerFailed, OptionError
+from fourtuple.options import check_timeout
+from fourtuple.printable import error_text
+from fourtuple.stream.ended import copy_of
+
+_put = BaseException.__setattr__
 
 #: What a fate means, for readers of a traceback.
 _NOTES = {
@@ -163,12 +167,31 @@ def told(error: Exception, fate: Fate, cause: BaseException | None = None) -> Ex
     """Return a copy of the error for one caller, with the fate of its request.
 
     One loss fails many requests. Each caller gets an exception of its own, because a traceback belongs to one raise.
+    One of the program that cannot be copied whole is the cause of a HandlerFailed with its text. So is a StopIteration,
+    which no coroutine can raise.
     """
-    copy = alone(error)
-    assert copy is not None
+    copy = None if isinstance(error, StopIteration | StopAsyncIteration) else copy_of(error)
+    if copy is None:
+        copy = HandlerFailed(f"a function of the program raised {error_text(error).rstrip(': ')}")
+        cause = cause or error.with_traceback(None)
     # An exception of the user's own code also gets these; a frozen dataclass refuses them by assignment.
-    put = BaseException.__setattr__
-    put(copy, "__cause__", cause or error.__cause__)
-    put(copy, "fate", fate)
-    put(copy, "__notes__", [*getattr(error, "__notes__", ()), _NOTES[fate]])
-    return copy
+    _put(copy, "__cause__", cause or error.__cause__)
+    _put(copy, "__notes__", list(getattr(error, "__notes__", ())))
+    return with_fate(copy, fate)
+
+
+def with_fate(error: Exception, fate: Fate) -> Exception:
+    """Give an error itself the fate of the request of its one caller."""
+    _put(error, "fate", fate)
+    if _NOTES[fate] not in getattr(error, "__notes__", ()):  # the program may raise one exception again
+        error.add_note(_NOTES[fate])
+    return error
+
+
+def check_timeout_of_call(timeout: float | None) -> None:
+    """Check a ``timeout`` of a client's call. Raises OptionError, which has a fate as each of its errors."""
+    try:
+        check_timeout(timeout)
+    except OptionError as error:
+        with_fate(error, Fate.NOT_SENT)
+        raise

@@ -8,11 +8,11 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.client.options import Connect
-from fourtuple.errors import AddressError, OptionError, PermanentFailure
+from fourtuple.errors import AddressError, Fate, OptionError, PermanentFailure
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
-from fourtuple.pool.calls import Call, no_one
+from fourtuple.pool.calls import Call, no_one, told, with_fate
 from fourtuple.pool.correlation import Correlation, KeyOf
 from fourtuple.pool.pool import ConnectionPool
 from fourtuple.pool.pushes import PushInbox
@@ -125,12 +125,18 @@ class Plan:
         wake: Callable[[], object] = no_one,
         gone: Callable[[], bool] | None = None,
     ) -> Call:
-        """Make the call for a request. Raises OptionError."""
-        check_timeout(timeout)
-        if idempotent is None:
-            idempotent = bool(self.idempotent(message)) if callable(self.idempotent) else self.idempotent
-        else:
-            check_flag("idempotent", idempotent)
+        """Make the call for a request. Raises OptionError, and what ``idempotent`` raises, each with its fate."""
+        try:
+            check_timeout(timeout)
+            if idempotent is None:
+                idempotent = bool(self.idempotent(message)) if callable(self.idempotent) else self.idempotent
+            else:
+                check_flag("idempotent", idempotent)
+        except StopIteration as error:
+            raise told(error, Fate.NOT_SENT) from error
+        except Exception as error:
+            with_fate(error, Fate.NOT_SENT)
+            raise
         seconds = self.options.whole_timeout if timeout is None else timeout
         return Call(message, timeout=seconds, idempotent=idempotent, wake=wake, gone=gone)
 
