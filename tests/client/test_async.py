@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import threading
+import warnings
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 
 import fourtuple.blocking
 from client.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer
-from fourtuple import Client, Deadlines, Fate, Gap, Pool, Pushes, Retries
+from fourtuple import Client, Deadlines, Fate, Gap, Pool, Pushes, Retries, connect
 from fourtuple.errors import (
     ConnectionEnded,
     DeadlinePassed,
@@ -227,6 +229,27 @@ def test_after_its_loop_was_closed(peer: Peer) -> None:
     asyncio.run(main())
     assert client.state == "closed"
     assert line.hear() == b""
+
+
+@pytest.mark.parametrize("what", ["client", "connection"])
+def test_a_loop_that_ends_with_an_open_connection_is_not_kept(peer: Peer, what: str) -> None:
+    """Nothing outside refers to it: the collector closes the sockets, and the server gets the end of file."""
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def main() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        if what == "client":
+            await Client(peer.address, "line", retries=AT_ONCE).wait_ready(SECONDS)
+        else:
+            await connect(peer.address, "line")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        for _ in range(2):
+            asyncio.run(main())
+            gc.collect()
+    assert [each() for each in loops] == [None, None]
+    assert [peer.accept().hear(), peer.accept().hear()] == [b"", b""]
 
 
 def test_pushes_as_an_iterator(run_async: RunAsync, peer: Peer) -> None:

@@ -111,8 +111,10 @@ def test_requests_get_their_replies_in_order_and_late_ones_are_dropped(run_async
 def test_several_connections_share_the_engine(run_async: RunAsync) -> None:
     async def main() -> None:
         async with connected() as (one, _):
-            shared, users = engines._by_loop[asyncio.get_running_loop()]
-            assert users == 1
+            entry = engines._by_loop[asyncio.get_running_loop()]
+            shared = entry.engine()
+            assert shared is not None
+            assert entry.users == 1
             with socket.create_server(("127.0.0.1", 0)) as listener:
                 other = await connect(f"127.0.0.1:{listener.getsockname()[1]}", "u8")
                 assert other._channel.engine is one._channel.engine is shared
