@@ -17,6 +17,7 @@ from fourtuple.connection.server_handle import Arguments
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import OptionError, ServiceError
+from fourtuple.net.beside import check_beside
 from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import (
@@ -156,6 +157,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         endpoints = [endpoint_of(each) for each in addresses or ("127.0.0.1:0",) * listen]
         sites = [site for number, each in enumerate(endpoints) for site in self._sites(number, each)]
         check_given([site.place for site in sites])
+        check_beside([(site.place, site.sockets) for site in sites])
         self._life: Lifecycle = Lifecycle(core, sites, self.sockets, readiness, engine, alarms)
         #: Set when the server begins to stop; ``connection.draining`` is this event.
         self.draining: asyncio.Event = self._life.draining

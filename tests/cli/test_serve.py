@@ -395,6 +395,12 @@ def test_the_reader_of_the_lines_may_leave(serve: Serve) -> None:
 # -- a start that fails -----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("workers", [(), ("--workers", "2")])
+def test_an_address_that_is_given_twice(run: Run, workers: tuple[str, ...]) -> None:
+    done = run("serve", "echo", "--bind", "127.0.0.1:7", "--bind", "127.0.0.1:7", *workers)
+    assert (done.code, done.told) == (2, ["fourtuple: 127.0.0.1:7 is given twice"])
+
+
 def test_an_address_in_use_and_the_process_using_it(run: Run) -> None:
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port = sock.getsockname()[1]

@@ -426,7 +426,7 @@ NONSENSE = [
         *((f"[services.mail]\n{content}", told) for content, told in NONSENSE),
         ("[services]\ntarget = 'x'\n", "[services] target: it belongs to one service, in [services.NAME]"),
         ("[services]\nmail = 3\n", "[services] mail: expected a table, [services.NAME], got 3"),
-        ("services = 3\n", "services is in no table; there are [limits]"),
+        ("services = 3\n", "services: expected a table, [services.NAME], got 3"),
     ],
 )
 @pytest.mark.parametrize("command", ["check", "serve"])

@@ -569,3 +569,9 @@ def test_the_error_about_a_count_is_the_same_for_every_cut(digits: int, behind: 
             messages += decoder.feed(octets[at : at + size])
         told.add(str([(each.octets, str(each.error)) if isinstance(each, Unmapped) else each for each in messages]))
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("text", ["fixed:{}", "line,max_message={}", "line,max_message={}g"])
+def test_a_number_that_is_too_large_is_said_to_be_that(text: str) -> None:
+    with pytest.raises(FramingTextError, match="no more than"):
+        parse_framing(text.format("9" * 20))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import resource
 import select
 import socket
@@ -264,6 +265,10 @@ def test_every_error_explains_itself() -> None:
 
     kinds = list(all_of(ConnectError))
     assert len(kinds) == 11
+    for kind in (ConnectRefused, ConnectTimeout, ConnectReset, ConnectForbidden):
+        at_path = kind("unix:/x").explanation
+        assert at_path != kind("127.0.0.1:1").explanation == kind.explanation
+        assert not re.search("host|port|firewall|SYN", at_path)
     assert all(len(kind.explanation) > 60 and kind.meaning != ConnectError.meaning for kind in kinds)
 
 

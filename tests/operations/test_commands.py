@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import resource
+import select
 import signal
 import socket
 import stat
@@ -119,6 +120,7 @@ def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
             (("close", "4711"), 1, "there is no open connection 4711"),
             (("close", "here"), 1, "neither the id nor the name"),
             (("workers", "0"), 2, "0 is not in the range"),
+            (("workers", "257"), 2, "257 is not in the range 1<=x<=256"),
         ):
             done = command(*arguments, *at)
             assert (done.code, done.out) == (code, "")
@@ -134,6 +136,25 @@ def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
                     sock.sendall(b"220 smtp\n")
                     _, err = process.communicate()
             assert (process.returncode, "does not answer as a control socket" in err) == (1, True)
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_a_server_that_ends_before_it_answers(tmp_path: Path, how: str) -> None:
+    path = str(tmp_path / "control")
+    with (
+        socket.create_server(path, family=socket.AF_UNIX) as dying,
+        subprocess.Popen(
+            [*COMMAND, "status", "--control", path], env=ENVIRONMENT, stderr=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        sock, _ = dying.accept()
+        with sock:
+            if how == "fin":
+                sock.recv(100)  # with an unread request, close(2) resets (unix(7))
+            else:
+                select.select([sock], [], [])
+        _, err = process.communicate()
+    assert (process.returncode, err) == (3, f"fourtuple: the server at unix:{path} has ended, and did not answer\n")
 
 
 def test_a_second_server_at_the_same_socket(command: Command, tmp_path: Path) -> None:

@@ -141,7 +141,16 @@ def test_not_to_be_converted(name: str, text: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("0", 0), ("65536", 65536), ("64k", 65536), ("64KiB", 65536), ("1 m", 1 << 20), ("2g", 2 << 30), ("3kb", 3072)],
+    [
+        ("0", 0),
+        ("65536", 65536),
+        ("64k", 65536),
+        ("64KiB", 65536),
+        ("1 m", 1 << 20),
+        ("2g", 2 << 30),
+        ("3kb", 3072),
+        ("9" * 30, 10**30 - 1),
+    ],
 )
 def test_a_size_may_have_a_unit(text: str, size: int) -> None:
     assert parse_size(text) == size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Reason, Server, Service, Sockets, UnixName, events
-from fourtuple.errors import ListenAddressInUse, ListenError
+from fourtuple import Connection, Endpoint, Reason, Server, Service, Sockets, UnixName, events
+from fourtuple.errors import ListenAddressInUse, ListenError, OptionError
 from fourtuple.net.passive import somaxconn
 from fourtuple.server import listen_at
+from fourtuple.serving.group import Group
 from rig import PATIENT, Peer, Seen, echo, limits, serving, turns, until
 
 
@@ -132,6 +134,29 @@ def test_an_address_in_use_names_its_holder_and_leaves_nothing_open(run_async: A
             assert second.engine.closed
 
     run_async(main())
+
+
+@pytest.mark.parametrize(
+    ("places", "told"),
+    [
+        (("127.0.0.1:7", "127.0.0.1:7"), "127.0.0.1:7 is given twice"),
+        (("127.0.0.1:7", "*:7"), "*:7 cannot be bound beside 127.0.0.1:7"),
+        (("[::]:7", "[::1]:7"), "[::1]:7 cannot be bound beside [::]:7"),
+        (("unix:/x", "unix:/x"), "unix:/x is given twice"),
+    ],
+)
+def test_addresses_that_cannot_be_bound_together(places: tuple[str, ...], told: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(told)):
+        Server(echo(), *places)
+    with pytest.raises(OptionError, match=re.escape(told)):
+        Group([Server(echo(), place) for place in places])
+
+
+def test_addresses_that_can_be_bound_together() -> None:
+    Server(echo(), "127.0.0.1:0", "127.0.0.1:0")
+    Server(echo(), "127.0.0.1:7", "127.0.0.2:7", "[::]:7", "localhost:8", "unix:/x", "unix:@x")
+    Server(echo(), "127.0.0.1:7", "127.0.0.1:7", sockets=Sockets(reuse_port=True))
+    Server(echo(), "127.0.0.1:7", Endpoint("127.0.0.1:7", sockets=Sockets(interface="lo")))
 
 
 def test_a_name_in_the_abstract_namespace_in_use_names_its_holder(run_async: Any, readiness: str) -> None:

@@ -14,8 +14,9 @@ import click
 from fourtuple.cli import types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.tables import Table, print_tables
-from fourtuple.errors import ConnectError, FourTupleError
+from fourtuple.errors import ConnectError, ConnectionLost, FourTupleError
 from fourtuple.inspector.units import short_octets, short_seconds
+from fourtuple.options.processes import MOST_WORKERS
 from fourtuple.printable import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -55,6 +56,8 @@ def ask(control: str | None, op: str, *, timeout: float | None = _TIMEOUT, **arg
             return connection.call(op, **arguments)
     except ConnectError as error:
         raise Failure(f"no server answers at unix:{path}: {error.detail or error.meaning}", Exit.NO_START) from error
+    except ConnectionLost as error:
+        raise Failure(error, Exit.NO_START) from error
     except TimeoutError as error:
         raise Failure(error, Exit.TIMED_OUT) from error
     except FourTupleError as error:
@@ -204,7 +207,7 @@ def drain(control: str | None, as_json: bool, timeout: float | None) -> None:
 
 @click.command()
 @_flags
-@click.argument("count", type=types.whole(1, 1024))
+@click.argument("count", type=types.whole(1, MOST_WORKERS))
 def workers(control: str | None, as_json: bool, count: int) -> None:
     """Have COUNT worker processes; return when they serve. The server must run with --workers.
 

@@ -111,6 +111,8 @@ def _unknown_table(name: str, content: Any) -> str:
     home = home_of(name)
     if home is not None:
         return f"{name} is outside of its table [{home}]"
+    if name in FAMILIES or name == SERVICES:
+        return f"{name}: expected a table, [{name}{'.NAME' * (name == SERVICES)}], got {seen(content)}"
     return f"{name} is in no table; there are {', '.join(known)}"
 
 

@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 
-from fourtuple.address import WILDCARDS, Address
+from fourtuple.address import Address
 from fourtuple.config.file import SERVICES, File, home_of, options_in
 from fourtuple.config.model import FAMILIES, OF_A_SERVICE, OF_AN_ENDPOINT, Setting
 from fourtuple.errors import AddressError, OptionError
+from fourtuple.net.beside import is_taken_with
 from fourtuple.options import OF_THE_SERVER, nearest, seen
 
 #: What a service is called in lines, in metrics and in the names of kept sockets.
@@ -223,29 +223,7 @@ def _check_beside(found: list[_Declared], new: _Declared, where: str) -> None:
     for each in found:
         if each.address == new.address:
             raise OptionError(f"{where}: {new.address} is an address of [{SERVICES}.{each.owner}] already")
-        if each.everywhere and new.everywhere and _is_taken_with(each.address, new.address):
+        if each.everywhere and new.everywhere and is_taken_with(each.address, new.address):
             raise OptionError(
                 f"{where}: {new.address} cannot be bound beside {each.address}, an address of [{SERVICES}.{each.owner}]"
             )
-
-
-def _is_taken_with(one: Address, other: Address) -> bool:
-    """Return whether one of two addresses is a wildcard that includes the other (ip(7): INADDR_ANY).
-
-    A name is not resolved here, so only ``*``, which has both families, is known to include it.
-    """
-    if one.is_unix or other.is_unix or one.fd is not None or other.fd is not None or one.port != other.port:
-        return False
-    hosts = {one.host, other.host}
-    if "*" in hosts:
-        return True
-    families = {_family_of(host) for host in hosts}
-    return len(families) == 1 and None not in families and not hosts.isdisjoint(WILDCARDS)
-
-
-def _family_of(host: str) -> int | None:
-    """Return 4 or 6 for a literal address; None for a name."""
-    try:
-        return ip_address(host).version
-    except ValueError:
-        return None

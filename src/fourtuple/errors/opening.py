@@ -16,6 +16,8 @@ class ConnectError(FourTupleError, OSError):
 
     meaning = "the connection could not be made"
     explanation = ""
+    #: The explanation of a failure at a Unix socket, where it is another one.
+    _of_unix = ""
 
     def __init__(
         self,
@@ -33,6 +35,8 @@ class ConnectError(FourTupleError, OSError):
         self.errno = errno
         self.detail = detail
         self.attempts: tuple[ConnectError, ...] = tuple(attempts)
+        if self._of_unix and address.startswith("unix:"):
+            self.explanation = self._of_unix
 
     def __str__(self) -> str:
         text = f"cannot connect to {self.address}: {self.meaning}"
@@ -52,6 +56,10 @@ class ConnectRefused(ConnectError, ConnectionRefusedError):
         "not running, listens at another port, or only at another address of the host (127.0.0.1 is not the "
         "outside address). A firewall that rejects looks the same."
     )
+    _of_unix = (
+        "No socket listens at this path or name: the server is not running, or has ended without removing the file of "
+        "its socket, or the file is something else."
+    )
 
 
 class ConnectTimeout(ConnectError, TimeoutError):
@@ -63,6 +71,7 @@ class ConnectTimeout(ConnectError, TimeoutError):
         "is broken, or the server's accept queue is full (then the kernel drops the SYN, and a later attempt "
         "may succeed)."
     )
+    _of_unix = "The server's accept queue is full: it accepts too slowly or not at all. A later attempt may succeed."
 
 
 class ConnectReset(ConnectError, ConnectionResetError):
@@ -73,6 +82,10 @@ class ConnectReset(ConnectError, ConnectionResetError):
         "The handshake succeeded and the peer then sent RST before anything was exchanged: a server that "
         "died or closed with its accept queue filled, a balancer without a live server behind it, or an "
         "address filter of the server's."
+    )
+    _of_unix = (
+        "The connection was made, and the server then closed it before anything was exchanged: it died, or closed with "
+        "its accept queue filled."
     )
 
 
@@ -141,6 +154,10 @@ class ConnectForbidden(ConnectError, PermissionError):
     explanation = (
         "A local rule forbids it: a firewall on this machine, a broadcast address as the target, the "
         "permissions of a Unix socket's path, or a local port below 1024 without the privilege."
+    )
+    _of_unix = (
+        "The permissions forbid it: connecting needs the right to write to the file of the socket, and to search the "
+        "folders above it (unix(7))."
     )
 
 

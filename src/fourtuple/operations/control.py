@@ -36,6 +36,7 @@ from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import AnyConnection, Places
 from fourtuple.operations.subject import Subject, as_json
 from fourtuple.options import Deadlines, Limits, Sockets, check_timeout
+from fourtuple.options.processes import MOST_WORKERS
 from fourtuple.printable import error_text, repr_of
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -205,8 +206,8 @@ async def _close(subject: Subject, request: Mapping[str, Any]) -> bool:
 
 async def _workers(subject: Subject, request: Mapping[str, Any]) -> None:
     count = _argument(request, "count", int)
-    if not 1 <= count <= 1024:
-        raise OperationError(f"workers: expected a number from 1 to 1024, got {count}")
+    if not 1 <= count <= MOST_WORKERS:
+        raise OperationError(f"workers: expected a number from 1 to {MOST_WORKERS}, got {count}")
     await subject.set_workers(count)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.blocking import BlockingConnection, connect
-from fourtuple.errors import ConnectError, FourTupleError, OperationError
+from fourtuple.errors import ConnectError, ConnectionLost, EndOfFile, FourTupleError, OperationError
 from fourtuple.framing import Line
 
 #: The most octets of a reply: 10,000 connections take 3 MiB.
@@ -22,7 +22,8 @@ VARIABLE = "FOURTUPLE_CONTROL"
 class Control:
     """A connection to a control socket. Use it as a context manager.
 
-    Raises :class:`~fourtuple.errors.OperationError` for what the server refuses, and the errors of a connection.
+    Raises :class:`~fourtuple.errors.OperationError` for what the server refuses, and the errors of a connection:
+    :class:`~fourtuple.errors.ConnectionLost` if the server ends before it has answered.
     """
 
     def __init__(self, path: str, *, timeout: float | None = 10.0) -> None:
@@ -35,7 +36,10 @@ class Control:
     def call(self, op: str, *, timeout: float | None = None, **arguments: Any) -> Any:
         """Do an operation; return its value. ``timeout`` is in seconds, by default that of the connection."""
         request = json.dumps({"op": op, **arguments}).encode()
-        reply = json.loads(self._connection.request(request, timeout=timeout or self.timeout))
+        try:
+            reply = json.loads(self._connection.request(request, timeout=timeout or self.timeout))
+        except (EndOfFile, ConnectionLost) as error:
+            raise ConnectionLost(f"the server at unix:{self.path} has ended, and did not answer") from error
         if not isinstance(reply, dict) or "ok" not in reply:
             raise OperationError(f"unix:{self.path} does not answer as a control socket of fourtuple")
         if not reply["ok"]:

@@ -229,7 +229,7 @@ def declared(family: type[Options]) -> Iterator[Declared]:
 
 def parse_size(text: str) -> int:
     """Read ``65536``, ``64k``, ``64KiB``, ``1m`` or ``2g`` as octets. Raises :class:`OptionError` for other text."""
-    match = re.fullmatch(r"([0-9]{1,18})\s*([kmg]?)(?:i?b)?", text.strip().lower())
+    match = re.fullmatch(r"([0-9]{1,4000})\s*([kmg]?)(?:i?b)?", text.strip().lower())
     if match is None:
         raise OptionError(f"cannot read {seen(text)} as a number of octets (65536, 64k, 1m)")
     return int(match[1]) * {"": 1, "k": KIB, "m": MIB, "g": 1024 * MIB}[match[2]]

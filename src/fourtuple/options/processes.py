@@ -13,6 +13,8 @@ from fourtuple.options.declaring import Options, option
 if TYPE_CHECKING:
     from fourtuple.options.changes import ProcessesChanges
 
+#: The most workers of one supervisor.
+MOST_WORKERS = 256
 #: The control group's bound for processor time (cgroups(7)): microseconds, and the period in which they may be used.
 _QUOTA = "/sys/fs/cgroup/cpu.max"
 
@@ -37,7 +39,7 @@ class Processes(Options):
         unit="processes",
         reason="none: one process, without a supervisor; it suffices for most services",
         minimum=1,
-        maximum=256,
+        maximum=MOST_WORKERS,
         words={"auto": processors},
     )
     """The number of worker processes under a supervisor, each with its own interpreter; auto: one for each processor

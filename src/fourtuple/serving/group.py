@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from fourtuple import events
 from fourtuple.errors import OptionError
+from fourtuple.net.beside import check_beside
 from fourtuple.net.given import check_given
 from fourtuple.printable import error_text
 from fourtuple.server import Server, core_of, lifecycle_of
@@ -27,12 +28,14 @@ class Group:
         Called with the events of the loop, which are those of no single server:
         :class:`~fourtuple.events.LoopHeld`. Default: the observer of the first server.
 
-    Raises :class:`~fourtuple.errors.OptionError` if one socket is given to two servers.
+    Raises :class:`~fourtuple.errors.OptionError` if one socket or address is given to two servers.
     """
 
     def __init__(self, servers: Iterable[AnyServer], tell: events.Observer | None = None) -> None:
         self.servers: tuple[AnyServer, ...] = tuple(servers)
-        check_given([site.place for server in self.servers for site in lifecycle_of(server).sites])
+        sites = [site for server in self.servers for site in lifecycle_of(server).sites]
+        check_given([site.place for site in sites])
+        check_beside([(site.place, site.sockets) for site in sites])
         self.tell: events.Observer = core_of(self.servers[0]).given_observer if tell is None else tell
         #: The server that has made the start fail, or whose stop was the first to fail.
         self.failed: AnyServer | None = None

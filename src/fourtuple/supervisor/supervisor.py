@@ -10,6 +10,7 @@ from typing import Any
 from fourtuple.address import Address
 from fourtuple.errors import ListenError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.events import Observer
+from fourtuple.net.beside import check_beside
 from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
@@ -150,6 +151,7 @@ class Supervisor:
         try:
             left = [replace(asked, address=each) for asked in left for each in named(asked.address)]
             check_given([asked.address for asked in left])
+            check_beside([(asked.address, asked.sockets) for asked in left])
             for asked in left:
                 self.opening = asked
                 opened = open_places(asked.address, numbers, asked.sockets)
