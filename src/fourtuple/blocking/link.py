@@ -21,12 +21,24 @@ _MOST_READS = 16
 class BlockingLink(StreamLink):
     """A blocking connection; see :class:`fourtuple.pool.Link`."""
 
-    __slots__ = ("_intake", "_takes_pushes", "connection", "lingers", "member", "name", "one_way", "reader", "stream")
+    __slots__ = (
+        "_intake",
+        "_pool",
+        "_takes_pushes",
+        "connection",
+        "lingers",
+        "member",
+        "name",
+        "one_way",
+        "reader",
+        "stream",
+    )
 
     def __init__(self, connection: BlockingConnection, pool: ConnectionPool) -> None:
         self.connection: BlockingConnection = connection
         self.stream: Stream = connection._stream
         self.name: str = str(connection.name)
+        self._pool = pool
         self._takes_pushes = pool.inbox is not None
         self._intake = Intake(pool, self.stream)
         #: Set when the pool has the connection.
@@ -47,6 +59,13 @@ class BlockingLink(StreamLink):
         connection._out.put("request", lambda: stream.send(message))
         with suppress(ConnectionEnded):  # another thread has just ended it; the pool learns that from its reader
             connection._out.flush()
+
+    def is_quiet(self, member: Member, now: float) -> bool:
+        """Pass on what has come, and return whether nothing is left to read."""
+        self.look(member, now)
+        if self.stream.reading is not Half.OPEN or member.ended or not self._pool.may_read(member):
+            return True
+        return not self.connection._in.has_unread()
 
     def look(self, member: Member, now: float) -> None:
         """Pass on what has come, without waiting, if no thread reads here."""

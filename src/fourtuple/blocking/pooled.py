@@ -87,6 +87,8 @@ class Client(Working, Generic[In_co, Out_contra]):
         after a failure. By default both are as the client was told.
         """
         call = self._plan.call(message, timeout, idempotent)
+        if self._plan.correlation.by_time:
+            self._wait_for_gap(call)
         reply: In_co = self._outcome(call, "request()")
         return reply
 

@@ -22,6 +22,9 @@ T = TypeVar("T")
 
 _PLAIN = Path.PLAIN  # used for every message; a global is faster than an attribute
 
+#: The most reads before a request, as for an async connection: octets that belong to no message may come without end.
+_MOST_LOOKS = 16
+
 #: What error texts say about the state after a deadline has passed.
 _AFTERWARDS = {
     "receive": "no octet was lost, call receive again",
@@ -320,12 +323,14 @@ class Receiving:
         sock, stream = self._socket, self._stream
         if stream.requested:
             return  # what comes is assumed to be the reply to one of these
-        if not (sock.receiving or stream.gap_at is not None or self._something_came()):
+        if not (sock.receiving or stream.gap_at is not None or self.has_unread()):
             return
         held: list[threading.RLock] = []
         try:
             self.begin(held, "request")
-            while stream.reading is Half.OPEN and not stream.unasked and stream.read_error is None:
+            for _ in range(_MOST_LOOKS):
+                if stream.reading is not Half.OPEN or stream.unasked or stream.read_error is not None:
+                    return
                 events = sock.poll(sock.clock())
                 self.move(events)
                 if not events & ~OUT:
@@ -335,7 +340,7 @@ class Receiving:
             if held:
                 held[0].release()
 
-    def _something_came(self) -> bool:
+    def has_unread(self) -> bool:
         """Return whether there is something to read, or the connection has ended, by the cheapest check.
 
         If the connection is closed at the same moment, the descriptor's number may mean another socket. Then the result

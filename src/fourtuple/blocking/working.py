@@ -22,13 +22,16 @@ from fourtuple.blocking.changes import Changes
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.dialling import Attempt
 from fourtuple.blocking.link import BlockingLink
-from fourtuple.blocking.polling import clock, earlier
+from fourtuple.blocking.polling import after, clock, earlier
 from fourtuple.blocking.work import Work
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, Fate
 from fourtuple.forking import holds, why
 from fourtuple.pool import Call, ConnectionPool, Member
 from fourtuple.pool.calls import told
-from fourtuple.pool.plan import Plan, called_in_greet
+from fourtuple.pool.plan import Plan, called_in_greet, no_gap
+
+#: Seconds before a thread looks again whether the pushes have a gap.
+_PAUSE = 0.001
 
 
 class Working:
@@ -113,6 +116,20 @@ class Working:
         """Take replies that have come while no thread called, before a deadline ends their connection."""
         for member in self.pool.unread(now):
             link_of(member).look(member, now)
+
+    def _wait_for_gap(self, call: Call) -> None:
+        """Read until no octets are left, which could be pushes: by time alone, they would be taken for the reply."""
+        call.deadline = until = after(call.whole_timeout, self.clock)
+        while True:
+            with self._lock:
+                self._check_may_wait("request()")
+                now = self.clock()
+                if all(link_of(each).is_quiet(each, now) for each in self.pool.members if each.idle):
+                    return
+                place = self._changes.place()
+            if until is not None and now >= until:
+                raise told(no_gap(self._plan.address, call.whole_timeout), Fate.NOT_SENT)
+            self._changes.wait(place, now + _PAUSE, self.clock)  # another thread may read
 
     def _member_to_read(self, call: Call | None) -> Member | None:
         """Return the connection where this thread reads: that of its request, or one that is being checked."""

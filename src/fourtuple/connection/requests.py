@@ -10,11 +10,17 @@ from fourtuple.engine import Channel
 from fourtuple.errors import ConnectionBusy, DeadlinePassed
 from fourtuple.stream import Half
 
+#: The most reads before a request, to find a message that no request asked for. A peer that sends octets without end
+#: that belong to no message, as the flags of HDLC between frames, must not keep the request from being sent.
+_MOST_LOOKS = 16
+
 
 async def request(channel: Channel, message: Any, timeout: float | None, is_receiving: Callable[[], bool]) -> Any:
     """Send a message and return the reply to it. ``is_receiving`` tells whether a task waits in a receive."""
     stream, name = channel.stream, channel.stream.name
-    while not stream.requested and not stream.unasked and channel.has_unread:
+    for _ in range(_MOST_LOOKS):
+        if stream.requested or stream.unasked or not channel.has_unread:
+            break
         await asyncio.sleep(0)  # the engine reads it in the loop's next turn
     arrived: asyncio.Future[None] = channel.engine.loop.create_future()
 

@@ -77,7 +77,7 @@ class Call:
     ) -> None:
         self.message: Any = message
         self.kind: Kind = kind
-        #: Seconds for the whole call, and the moment at which they are over.
+        #: Seconds for the whole call, and the moment at which they are over, if that is known before it is asked.
         self.whole_timeout: float | None = timeout
         self.deadline: float | None = None
         self.idempotent: bool = idempotent

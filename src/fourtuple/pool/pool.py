@@ -44,8 +44,9 @@ class ConnectionPool(Receiving):
         if error is not None:
             raise told(error, Fate.NOT_SENT, error.__cause__)
         call.asked, call.asked_in = now, self._turn
-        if call.whole_timeout is not None:
+        if call.deadline is None and call.whole_timeout is not None:
             call.deadline = now + call.whole_timeout
+        if call.deadline is not None:
             self._deadlines.add(call.deadline, (call, None))
         self._waiting[call] = None
         if call.kind is Kind.REQUEST:
