@@ -185,7 +185,8 @@ def test_a_reset_of_a_connection_on_which_nothing_was_said() -> None:
     with targets.server(targets.resets_unasked) as address:
         _, judged = probed(address, wait=5.0)
     assert (judged.word, judged.code) == ("reset-later", 1)
-    assert "nothing sent, and reset after 0.6 s" in judged.text
+    # A busy machine takes longer.
+    assert re.search(r"nothing sent, and reset after [0-9.]+ s before an octet came", judged.text)
 
 
 @pytest.mark.parametrize(
