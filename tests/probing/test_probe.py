@@ -177,7 +177,8 @@ def test_a_reset_after_a_message_was_sent() -> None:
     assert found.heard is not None
     assert found.heard.sent == 6
     assert (judged.word, judged.code) == ("reset-later", 1)
-    assert judged.text == "connected, sent 6 octets, and reset after 0.6 s before an octet came"
+    # How long it took is not exact on a busy machine.
+    assert re.fullmatch(r"connected, sent 6 octets, and reset after [0-9.]+ s before an octet came", judged.text)
     assert "The peer took the connection and reset it" in judged.advice
 
 
@@ -185,7 +186,6 @@ def test_a_reset_of_a_connection_on_which_nothing_was_said() -> None:
     with targets.server(targets.resets_unasked) as address:
         _, judged = probed(address, wait=5.0)
     assert (judged.word, judged.code) == ("reset-later", 1)
-    # A busy machine takes longer.
     assert re.search(r"nothing sent, and reset after [0-9.]+ s before an octet came", judged.text)
 
 
