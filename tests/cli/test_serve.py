@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from cli.conftest import Run, Serve, Served
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve, Served
 from fourtuple.proxy import ProxyHeader
 from hostile import FORGED, HOSTILE
 
@@ -393,6 +394,24 @@ def test_the_reader_of_the_lines_may_leave(serve: Serve) -> None:
 
 
 # -- a start that fails -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("serve", "echo"),
+        ("serve", "echo", "--workers", "2"),
+        ("relay", "127.0.0.1:0", "unix:/x"),
+        ("bench", "unix:/x"),
+    ],
+)
+def test_too_few_descriptors_to_begin_with(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -n 16; exec "$@"', "sh", *FOURTUPLE, *arguments],
+        capture_output=True, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    why = "fourtuple: the limit on descriptors (ulimit -n) is 16, at least 24 are needed\n"
+    assert (done.returncode, done.stdout, done.stderr) == (3, "", why)
 
 
 @pytest.mark.parametrize("workers", [(), ("--workers", "2")])

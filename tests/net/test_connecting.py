@@ -26,6 +26,7 @@ from fourtuple.errors import (
     ConnectReset,
     ConnectTimeout,
     HostUnreachable,
+    ListenError,
     LocalAddressInUse,
     LocalAddressUnavailable,
     NameNotFound,
@@ -38,6 +39,7 @@ from fourtuple.four_tuple import FourTuple, UnixName
 from fourtuple.net import connecting
 from fourtuple.net.connecting import Connected, Resolve, Step, Wait, interleaved, pauses, racing, run
 from fourtuple.net.connecting import steps as taking
+from fourtuple.net.passive import open_listeners
 from fourtuple.net.sockets import reset_on_close
 from fourtuple.options import Reconnect, Sockets
 from rig import slow_names
@@ -242,6 +244,18 @@ def test_no_descriptor_left(refusing: socket.socket) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert caught.value.errno == errno.EMFILE
+
+
+def test_no_descriptor_left_to_look_a_name_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def getaddrinfo(*_arguments: Any, **_options: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files", "idna.py")
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    with pytest.raises(ConnectError, match=r"could not be made .Too many open files") as caught:
+        connect("127.0.0.1:9")
+    assert type(caught.value) is ConnectError
+    with pytest.raises(ListenError, match=r"cannot listen at 127.0.0.1:9: .* .Too many open files.$"):
+        open_listeners(Address("127.0.0.1", 9), Sockets())
 
 
 def test_a_connection_to_itself_is_refused(refusing: socket.socket) -> None:

@@ -16,6 +16,7 @@ from fourtuple.address import Address
 from fourtuple.cli import client_tls, speed, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, option_flag
+from fourtuple.cli.starting import check_descriptors
 from fourtuple.errors import (
     AddressError,
     ConnectError,
@@ -160,6 +161,7 @@ def bench(
     Exit codes: 0 success, 1 wrong replies, invalid messages, lost connections or requests without a reply, 2 usage,
     3 cannot connect, 4 no reply in time or a rate that was not reached, 130 interrupted.
     """
+    check_descriptors()
     places = Places(json_place, hdr, html)
     try:
         places.check()

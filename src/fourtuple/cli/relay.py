@@ -14,7 +14,7 @@ from fourtuple.cli import client_tls, types, user_code
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, given, option_flags, running_flags
 from fourtuple.cli.standard_files import do_without_output
-from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
+from fourtuple.cli.starting import check_descriptors, configuration_of, line_buffered, loop_factory
 from fourtuple.cli.terminal import print_table
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Framing
@@ -131,6 +131,7 @@ def relay(
     listen.
     """
     do_without_output()
+    check_descriptors()
     from fourtuple.cli.relay_run import RelayRun, Sides  # here: --help and mistakes need no server
     from fourtuple.relay.itself import is_itself
     from fourtuple.relay.notation import parse_toxic

@@ -18,7 +18,7 @@ from fourtuple.cli.flags import command_with_options, given, option_flags, runni
 from fourtuple.cli.programs import OneService, Program, of_file_named
 from fourtuple.cli.serve_addresses import DEFAULT_HOST, DEFAULT_PORT, Where, activated
 from fourtuple.cli.standard_files import do_without_output
-from fourtuple.cli.starting import configuration_of, line_buffered, loop_factory
+from fourtuple.cli.starting import check_descriptors, configuration_of, line_buffered, loop_factory
 from fourtuple.config import FILE_NAME, Configuration
 from fourtuple.framing import Framing
 from fourtuple.options import Operations
@@ -104,6 +104,7 @@ def serve(
         raise click.UsageError("Give either a TARGET or --exec CMD.")
     if hexdump and log_format == "json":
         raise click.UsageError("--hexdump does not work with --log-format json: use --pcap.")
+    check_descriptors()
     seat, handover = Seat.taken_from(os.environ), Handover.taken_from(os.environ)
     only_check = os.environ.pop(ONLY_CHECK, None) is not None
     kept, handed = activated()

@@ -12,9 +12,17 @@ from typing import TYPE_CHECKING
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.config import Configuration, configure, default_file
 from fourtuple.errors import OptionError
+from fourtuple.net.descriptors import too_few
 
 if TYPE_CHECKING:
     from fourtuple.serving.run import LoopFactory
+
+
+def check_descriptors() -> None:
+    """Raise :class:`Failure` for a limit on descriptors with which nothing can be served: each step would fail."""
+    why = too_few()
+    if why:
+        raise Failure(why, Exit.NO_START)
 
 
 def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:

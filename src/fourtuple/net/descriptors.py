@@ -8,6 +8,8 @@ from contextlib import suppress
 
 #: Descriptors not used for connections: for listeners, the loop, files, pipes to workers, and what handlers open.
 DESCRIPTOR_RESERVE = 64
+#: The fewest descriptors with which a command can serve: the standard files, the loop, an engine, a listener, imports.
+LEAST_DESCRIPTORS = 24
 #: The default of max_connections, if the limit on descriptors allows it.
 DEFAULT_MAX_CONNECTIONS = 10_000
 #: More connections than any limit on descriptors allows.
@@ -28,6 +30,18 @@ def connection_limit(asked: int | None) -> int:
         return asked or DEFAULT_MAX_CONNECTIONS
     reserve = min(DESCRIPTOR_RESERVE, soft // 2)
     return max(1, min(asked or DEFAULT_MAX_CONNECTIONS, soft - reserve))
+
+
+def too_few() -> str:
+    """Return why a command cannot serve, if the limit on descriptors is too low for that; otherwise an empty text.
+
+    It is raised to its hard limit first.
+    """
+    connection_limit(1)
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if limit == resource.RLIM_INFINITY or limit >= LEAST_DESCRIPTORS:
+        return ""
+    return f"the limit on descriptors (ulimit -n) is {limit}, at least {LEAST_DESCRIPTORS} are needed"
 
 
 def default_connections(given: Collection[int | None], workers: int = 1) -> int:

@@ -65,6 +65,8 @@ def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tupl
     try:
         infos = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
+        if isinstance(error, OSError) and not isinstance(error, socket.gaierror):  # no descriptor to look it up
+            raise listen_error(error, address) from None
         raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {error}") from None
     return list(dict.fromkeys((int(family), sockaddr) for family, _, _, _, sockaddr in infos))  # type: ignore[misc]
 

@@ -142,11 +142,13 @@ def _rank(error: ConnectError) -> int:
     return next((rank for rank, kind in enumerate(_TELLING) if isinstance(error, kind)), len(_TELLING))
 
 
-def not_found(address: Address, error: Exception) -> NameNotFound:
+def not_found(address: Address, error: Exception) -> ConnectError:
     """Return the error for an exception of getaddrinfo()."""
     if isinstance(error, socket.gaierror):
         return NameNotFound(str(address), error.errno, f"{address.host!r}: {error.strerror}")
-    return NameNotFound(str(address), getattr(error, "errno", None), f"{address.host!r}: {error}")
+    if isinstance(error, OSError):  # no descriptor to look it up: nothing is said of the name
+        return ConnectError(str(address), error.errno, error.strerror or str(error))
+    return NameNotFound(str(address), None, f"{address.host!r}: {error}")
 
 
 def unix_error(error: OSError, address: Address) -> ConnectError:
