@@ -619,9 +619,12 @@ def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
                     assert [event.handler.endswith("talk") for event in seen.of(events.HandlerAbandoned)] == [True]
                     assert seen[-1] == events.Drained(1, abandoned=1)
                     assert server.statistics.abandoned == 1
+                    (closed,) = seen.of(events.Closed)
+                    assert (closed.reason, closed.statistics.octets_in) == (Reason.ABORTED, 2)
                 finally:
                     gate.set()
-                await seen.closed()  # it did come back
+                await until(lambda: not server.connections)  # it did come back
+                assert len(seen.of(events.Closed)) == 1
                 await until(lambda: not any(each.is_alive() for each in server._core.threads._started))
 
     run_async(main())

@@ -120,6 +120,17 @@ class Ending(ChannelState):
             self.on_end = None
         self.leave()
 
+    def abandon(self) -> None:
+        """Tell the observers the end of a connection whose thread or program does not give the socket back.
+
+        The connection was aborted. Its descriptor stays open: the thread or the program may still use it.
+        """
+        if self._socket is None or self.on_end is None:
+            return
+        self.stream.because(Reason.ABORTED)
+        self.on_end(self)
+        self.on_end = None
+
     def leave(self) -> None:
         """Leave the engine, unless a handler is running; a consumer calls this when its handler has ended."""
         if self._socket is not None or not self.engine.knows(self):

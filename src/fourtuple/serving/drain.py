@@ -245,6 +245,7 @@ class Drain:
             # Otherwise asyncio.run() would wait for it without a bound: it gathers all tasks, without a timeout.
             disown(task)
         for id, runner in left.items():
+            runner.channel.abandon()
             server.observer(events.HandlerAbandoned(id, runner.stream.name, runner.handler_name))
         server.registry.abandoned += len(left)
         return len(left)
