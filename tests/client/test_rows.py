@@ -14,8 +14,9 @@ import pytest
 import fourtuple
 import fourtuple.blocking
 from client.conftest import AT_ONCE, SECONDS, Clients, Peer, failure_in, failure_of, until
-from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries
+from fourtuple import Deadlines, Fate, Gap, Limits, Pool, Pushes, Reconnect, Retries, Sockets
 from fourtuple.errors import (
+    AddressError,
     ConnectionBusy,
     ConnectionEnded,
     ConnectionLost,
@@ -624,6 +625,40 @@ def test_what_a_framing_of_the_program_raises_has_a_fate(clients: Clients, peer:
     for call in (client.request, client.send):
         error = failure_in(lambda: call(b"one"))  # noqa: B023  # called at once
         assert error.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "kind", "text"),
+    [
+        ("127.0.0.1:9", {"local_address": "x"}, AddressError, "a local address is a literal"),
+        ("127.0.0.1:9", {"local_address": 5}, AddressError, "an address is a text"),
+        ("127.0.0.1:9", {"local_address": "127.0.0.1:99999"}, AddressError, "port 99999 is larger than 65535"),
+        ("127.0.0.1:9", {"local_address": "[::1]"}, OptionError, "are of different families"),
+        ("127.0.0.1:9", {"local_address": "unix:/tmp/x"}, OptionError, "are of different families"),
+        ("unix:/tmp/x", {"local_address": "127.0.0.1"}, OptionError, "are of different families"),
+        ("127.0.0.1:9", {"tls": True, "server_hostname": ""}, OptionError, "server_hostname: expected the name"),
+        ("127.0.0.1:9", {"tls": True, "server_hostname": ".a"}, OptionError, "server_hostname: expected the name"),
+        ("127.0.0.1:9", {"tls": True, "server_hostname": "a\0b"}, OptionError, "server_hostname: expected the name"),
+        ("unix:/tmp/x", {"tls": True}, OptionError, "got None: the path of a Unix socket has no such name"),
+        ("fd:3", {}, AddressError, "a descriptor is for servers"),
+        ("*:9", {}, AddressError, "every address of this machine"),
+    ],
+)
+def test_arguments_that_can_never_work_are_rejected(
+    clients: Clients, address: str, options: dict[str, Any], kind: type[Exception], text: str
+) -> None:
+    with pytest.raises(kind, match=text):
+        clients(address, **options)
+
+
+def test_an_option_that_only_the_kernel_can_refuse_is_not_tried_again(clients: Clients, peer: Peer) -> None:
+    client = clients(peer, sockets=Sockets(congestion="nonsense"))
+    error = failure_in(lambda: client.request(b"one", SECONDS))
+    assert isinstance(error, PermanentFailure)
+    assert isinstance(error.__cause__, OptionError)
+    assert str(error).startswith(f"client of {peer.address}: no attempt can succeed: ")
+    assert "nonsense" in str(error)
+    assert (client.state, client.statistics.connects_failed) == ("failed", 1)
 
 
 def test_a_ping_shows_that_the_server_lives(clients: Clients, peer: Peer) -> None:

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from fourtuple.address import Address
+from fourtuple.errors import OptionError
+from fourtuple.net.connecting import parsed, source_of
 from fourtuple.options import Deadlines, Limits, Options, Reconnect, Sockets, Tls, check_timeout, check_type, option
 from fourtuple.proxy.header import ProxyHeader
-from fourtuple.tls.start import check_client
+from fourtuple.tls.start import check_client, check_server_name, host_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +82,7 @@ class Connect(Options):
     def __post_init__(self) -> None:
         check_timeout(self.timeout)
         check_type("reconnect", self.reconnect, Reconnect)
+        source_of(self.local_address)
         check_client(
             self.tls,
             self.server_hostname,
@@ -88,6 +91,13 @@ class Connect(Options):
             deadlines=self.deadlines,
             sockets=self.sockets,
         )
+
+    def check_for(self, address: Address) -> None:
+        """Raise AddressError or OptionError if no attempt to connect to this address can succeed."""
+        parsed(address)
+        if not source_of(self.local_address).reaches(address):
+            raise OptionError(f"local_address: {self.local_address} and {address} are of different families")
+        check_server_name(self.tls, host_of(address) if self.server_hostname is None else self.server_hostname)
 
 
 class ClientOptions(TypedDict, total=False):

@@ -21,7 +21,8 @@ class PermanentFailure(FourTupleError, ConnectionError):
     """Raise it in a client's ``greet`` if no later attempt can succeed, for example for a wrong password.
 
     The client then stops connecting, and raises it to all requests, until ``expire()`` tells it to try again. A client
-    raises it itself if its ``greet`` waits for this client, or is not an async function.
+    raises it itself if its ``greet`` waits for this client, or is not an async function, and if connecting shows that
+    its arguments cannot work, such as a socket option that the kernel refuses; that error is its cause.
     """
 
 

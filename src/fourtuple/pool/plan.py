@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.client.options import Connect
-from fourtuple.errors import AddressError, DeadlinePassed, Fate, OptionError, PermanentFailure
+from fourtuple.errors import DeadlinePassed, Fate, OptionError, PermanentFailure
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
@@ -82,8 +82,7 @@ class Plan:
                 f"max_connections: expected 1 with pushes, got {options.max_connections}: each one gets them"
             )
         parsed = Address.parse(address)
-        if parsed.host == "*":
-            raise AddressError(str(address), "'*' is every address of this machine; to connect, name one")
+        chosen.check_for(parsed)
         if chosen.sockets is None:
             chosen = chosen.replace(sockets=CLIENT_SOCKETS)
         cut = parse_framing(framing)

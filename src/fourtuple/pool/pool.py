@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fourtuple.errors import (
+    AddressError,
     ConnectionEnded,
     ConnectionLost,
     DeadlinePassed,
@@ -12,7 +13,10 @@ from fourtuple.errors import (
     Fate,
     FourTupleError,
     NotConnected,
+    OptionError,
+    PermanentFailure,
     TooManyWaiting,
+    UnsupportedLoop,
 )
 from fourtuple.events import (
     ClientConnected,
@@ -393,7 +397,14 @@ class ConnectionPool(Receiving):
         return member
 
     def dial_failed(self, error: Exception, now: float) -> None:
-        """Note that an attempt failed."""
+        """Note that an attempt failed.
+
+        One that failed for this side's own arguments, which only connecting has shown to be wrong, is the last: the
+        next attempt would fail in the same way.
+        """
+        if self.dialler.state is Dial.CONNECTING and isinstance(error, AddressError | OptionError | UnsupportedLoop):
+            cause, error = error, PermanentFailure(f"client of {self.address}: no attempt can succeed: {_said(error)}")
+            error.__cause__ = cause
         attempt = self.dialler.attempts
         pause = self.dialler.failed(error, now)
         self._report.count("connects_failed")

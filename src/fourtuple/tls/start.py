@@ -50,6 +50,22 @@ def check_client(
         check_header(proxy_header)
     if tls is not None and tls_wanted(tls):
         client_context(tls)
+        if server_hostname is not None:
+            check_server_name(tls, server_hostname)
+
+
+def check_server_name(tls: TlsChoice | None, name: str | None) -> None:
+    """Raise OptionError for a name that no server's certificate can have, and for none where one must be checked."""
+    if tls is None or not tls_wanted(tls):
+        return
+    expected = "server_hostname: expected the name in the server's certificate"
+    context = client_context(tls)
+    if name is None and context.check_hostname:
+        raise OptionError(f"{expected}, got None: the path of a Unix socket has no such name")
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=name)
+    except (ValueError, TypeError) as error:  # TypeError: a null character
+        raise OptionError(f"{expected}, got {name!r}: {error}") from None
 
 
 def first_to_pass(

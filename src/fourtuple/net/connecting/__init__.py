@@ -29,8 +29,10 @@ from fourtuple.options import Reconnect, Sockets, check_timeout, check_type
 
 __all__ = [
     "connecting",
+    "parsed",
     "pauses",
     "run",
+    "source_of",
     "Connected",
     "Answer",
     "Resolve",
@@ -73,18 +75,28 @@ def connecting(
     check_timeout(timeout)
     check_type("sockets", sockets, Sockets)
     check_type("reconnect", reconnect, Reconnect)
-    target = _parsed(address)
-    source = Source(
-        None if local_address is None else Address.parse(local_address, default_port=0), sockets or Sockets()
-    )
+    target = parsed(address)
+    source = source_of(local_address, sockets)
     return _attempts(target, source, timeout, reconnect or Reconnect())
 
 
-def _parsed(address: Address | str) -> Address:
+def parsed(address: Address | str) -> Address:
+    """Read the address of a server. Raises AddressError for one to which nothing can connect."""
     target = Address.parse(address)
     if target.host == "*":
         raise AddressError(str(address), "'*' means every address of this machine; to connect, give one")
+    if target.is_given:
+        raise AddressError(
+            str(address),
+            "a descriptor is for servers, which listen at it; to connect, give a host and a port, or a path",
+        )
     return target
+
+
+def source_of(local_address: Address | str | None, sockets: Sockets | None = None) -> Source:
+    """Return the local end of connections. Raises AddressError for an address that is no literal."""
+    local = None if local_address is None else Address.parse(local_address, default_port=0)
+    return Source(local, sockets or Sockets())
 
 
 def _attempts(address: Address, source: Source, timeout: float | None, reconnect: Reconnect) -> Steps[Connected]:
@@ -110,11 +122,6 @@ def pauses(reconnect: Reconnect) -> Iterator[float | None]:
 def _attempt(address: Address, source: Source, timeout: float | None) -> Steps[Connected]:
     until = None if timeout is None else clock() + timeout
     waited = "" if timeout is None else f"waited {timeout:g} s"
-    if address.is_given:
-        raise AddressError(
-            str(address),
-            "a descriptor is for servers, which listen at it; to connect, give a host and a port, or a path",
-        )
     if address.is_unix:
         connected = yield from connect_unix(address, source, until, waited)
     else:

@@ -55,6 +55,15 @@ class Source:
             )
         return matching
 
+    def reaches(self, address: Address) -> bool:
+        """Whether the local address is of the family of this one; True as long as only a name server knows."""
+        if self.address is None:
+            return True
+        if self.address.is_unix or address.is_unix:
+            return self.address.is_unix and address.is_unix
+        found = literal(address)
+        return found is None or self._bindable()[0] in {family for family, *_ in found}
+
     def open(self, family: int, text: str) -> socket.socket:
         """Return a non-blocking socket with its options set, bound if a local address was given."""
         try:

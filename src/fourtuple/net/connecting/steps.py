@@ -79,7 +79,7 @@ def run(steps: Steps[T], stop: Stop | None = None) -> T:
                 raise stop.why_ended()
 
 
-def _wait(step: Wait, stop: Stop | None) -> Answer:
+def _wait(step: Wait, stop: Stop | None = None) -> Answer:
     poll = select.poll()
     seconds = left(step.until)
     if stop is not None:
