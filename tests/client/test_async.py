@@ -353,8 +353,8 @@ def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> No
                 client.request(b"from the child")
             text = "no error"
         except ConnectionEnded as error:
-            text = f"{error.fate} {error}"
-            client.close() if kind == "blocking" else None
+            client.close()
+            text = f"{error.fate} {error}\n{client.health}\n{client.state} {client.statistics.open}\n{client!r}"
             del client
             gc.collect()
         os.write(told, text.encode())
@@ -390,8 +390,12 @@ def test_a_forked_child_leaves_the_connection_alone(peer: Peer, kind: str) -> No
                 return text
 
         text = asyncio.run(main())
-    assert text.startswith("not_sent client of 127.0.0.1:")
-    assert "this one is forked from it" in text
+    error, health, state, shown = text.splitlines()
+    assert error.startswith("not_sent client of 127.0.0.1:")
+    assert error.endswith("this one is forked from it")
+    assert health.startswith("Health(ok=False, state='forked', error=ConnectionEnded('client of 127.0.0.1:")
+    assert state == "forked 0"
+    assert shown.endswith("forked, 0 open, 0 in use, 0 waiting>")
 
 
 def test_the_fate_can_be_compared_with_text() -> None:

@@ -243,7 +243,7 @@ class Client(Working, Generic[In_co, Out_contra]):
         to connect ends, and so do the calls of ``greet`` on the connection that it was given. Where messages without a
         reply were sent, it lingers until the server's FIN, at most ``linger_timeout`` seconds.
         """
-        if self._forked:
+        if self.pool.disowned is not None:
             return
         with self._lock:
             lingering = [link for link in map(link_of, self.pool.members) if link.one_way]
@@ -273,9 +273,9 @@ class Client(Working, Generic[In_co, Out_contra]):
     @property
     def state(self) -> str:
         """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting(2.4 s)``, ``failed``, ``draining``,
-        ``closed``.
+        ``closed``; ``forked`` in a forked child.
         """
-        return "forked" if self._forked else self.pool.state_text(self.clock())
+        return self.pool.state_text(self.clock())
 
     @property
     def health(self) -> Health:

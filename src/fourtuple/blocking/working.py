@@ -57,12 +57,11 @@ class Working:
         self._attempt: Attempt | None = None
         #: The threads that call ``on_push`` now: a request made there does not call it again.
         self._delivering: set[int] = set()
-        self._forked = False
         holds(self)
 
     def _check_usable(self) -> None:
-        if self._forked:
-            raise told(ConnectionEnded(why(f"client of {self._plan.address}: it")), Fate.NOT_SENT)
+        if self.pool.disowned is not None:
+            raise told(self.pool.disowned, Fate.NOT_SENT)
 
     def _check_may_wait(self, method: str) -> None:
         """Raise in a function of the program that the client, or this very thread, waits for. Called under the lock."""
@@ -240,7 +239,7 @@ class Working:
 
     def _disown(self) -> None:
         """In a forked child: the connections are the parent's, and the client does nothing here."""
-        self._forked = True
+        self.pool.disown(ConnectionEnded(why(f"client of {self._plan.address}: it")))
         self._lock = threading.RLock()
         self._changes = Changes()
 

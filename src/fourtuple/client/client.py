@@ -265,7 +265,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         Where messages without a reply were sent, it lingers until the server's FIN, at most ``linger_timeout``
         seconds. A ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
         """
-        if not self._forked:
+        if self.pool.disowned is None:
             self._check_thread()
             self.pool.close(self.clock())
             for reader in list(self._readers.values()):
@@ -306,9 +306,9 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     @property
     def state(self) -> str:
         """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting(2.4 s)``, ``failed``, ``draining``,
-        ``closed``.
+        ``closed``; ``forked`` in a forked child.
         """
-        return "forked" if self._forked else self.pool.state_text(self.clock())
+        return self.pool.state_text(self.clock())
 
     @property
     def health(self) -> Health:

@@ -67,7 +67,6 @@ class OnLoop:
         self._drain_waiters: list[asyncio.Future[None]] = []
         #: The connections whose sockets are open, and their readers.
         self._readers: dict[Connection, Reader] = {}
-        self._forked = False
         holds(self)
 
     # -- the loop -------------------------------------------------------------------------------------------
@@ -75,8 +74,8 @@ class OnLoop:
     def _enter(self) -> asyncio.AbstractEventLoop:
         """Return the running loop. Raises in a forked child, without a loop, and in another one than before."""
         whom = f"client of {self._plan.address}"
-        if self._forked:
-            raise told(ConnectionEnded(why(f"{whom}: it")), Fate.NOT_SENT)
+        if self.pool.disowned is not None:
+            raise told(self.pool.disowned, Fate.NOT_SENT)
         self._check_thread()
         loop = asyncio._get_running_loop()
         if self._loop is not None and self._loop is not loop and not self.pool.closed:
@@ -215,7 +214,7 @@ class OnLoop:
 
     def _disown(self) -> None:
         """In a forked child: the connections are the parent's, and the client does nothing here."""
-        self._forked = True
+        self.pool.disown(ConnectionEnded(why(f"client of {self._plan.address}: it")))
 
     # -- pushes ---------------------------------------------------------------------------------------------
 

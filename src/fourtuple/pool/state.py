@@ -43,6 +43,8 @@ class PoolState:
                                                             +---> failed --- expire() ---> new
 
         any --- drain() ---> draining ---> closed          any --- close() ---> closed
+
+    In a forked child the state is forked, whatever it was.
     """
 
     def __init__(
@@ -81,6 +83,12 @@ class PoolState:
         #: Counts calls of :meth:`advance`: a call that is handed on in the next one has not waited.
         self._turn = 0
         self.draining = self.closed = False
+        #: Why nothing can be used here: this process is a forked child, and the connections are its parent's.
+        self.disowned: Exception | None = None
+
+    def disown(self, error: Exception) -> None:
+        """Note that this process is a forked child, where every call raises this error."""
+        self.disowned = error
 
     def dial_at(self) -> float | None:
         """Return when an attempt to connect should begin; None if none is wanted, or one is under way."""
@@ -102,6 +110,8 @@ class PoolState:
 
     def state(self, now: float) -> str:
         """Return the state's name."""
+        if self.disowned is not None:
+            return "forked"
         if self.closed or self.draining:
             return "closed" if self.closed else "draining"
         if self.members.ready:
@@ -142,7 +152,7 @@ class PoolState:
 
     def health(self, now: float) -> Health:
         """Return whether requests can be served, and why not."""
-        error = self._trouble(now)
+        error = self.disowned or self._trouble(now)
         if error is None:
             error = self._down()
         state = self.state(now)
@@ -150,7 +160,7 @@ class PoolState:
 
     def statistics(self, now: float) -> ClientStatistics:
         """Return the counters."""
-        members = list(self.members)
+        members = list(self.members) if self.disowned is None else []
         in_use = sum(member.live > 0 for member in members)
         inbox = self.inbox
         return self._report.statistics(
@@ -158,7 +168,7 @@ class PoolState:
                 "open": len(members),
                 "in_use": in_use,
                 "idle": len(members) - in_use,
-                "waiting": len(self._waiting),
+                "waiting": len(self._waiting) if self.disowned is None else 0,
                 "abandoned": sum(member.abandoned for member in members),
                 "retry_budget": int(self._budget.left(now)),
                 "pushes_waiting": len(inbox) if inbox is not None else 0,
