@@ -255,6 +255,24 @@ C_FILES = {
 }
 
 
+def test_the_page_of_the_architecture_lists_the_rooms_from_the_ground_up() -> None:
+    """A line of it imports only from the lines above. Files with a place of their own are named below the list."""
+    page = (SOURCE.parent / "docs" / "explanation" / "architecture.md").read_text()
+    rooms = re.findall(r"^([a-z_]+)(?:/|\.py) ", page.partition("```text\n")[2].partition("```")[0], re.MULTILINE)
+    places = {name: place for place, name in enumerate(rooms)}
+    unlisted = KNOWN - set(rooms) - {name for name in KNOWN if "." in name}
+    assert unlisted == {"fourtuple", "__main__", "_version", "_fast_path"}
+    wrong = {
+        f"{here} imports {there}"
+        for found in imports()
+        if is_ours(found.imported)
+        and (here := room(found.importer)) in places
+        and (there := room(found.imported)) in places
+        and places[there] > places[here]
+    }
+    assert not wrong
+
+
 def test_c_includes_what_its_room_may_know() -> None:
     assert {name.split("/")[0] for name in C_FILES} == set(C_MAY_INCLUDE)
     wrong = [

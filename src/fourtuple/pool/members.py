@@ -1,4 +1,4 @@
-"""The members of a pool: which one is used next, and which has served long enough."""
+"""The members of a pool: which one is used next, and which one gets no request any more, and why."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The end of a stop that a call prevents: it holds the loop, so that nothing drains and nothing aborts.
+"""Ends the process when a call blocks the loop, so that nothing drains and nothing aborts.
 
-A second signal has no effect then either, because the loop acts on it. So a thread measures the time from the first
-signal. It needs the interpreter's lock (the GIL): against a call that keeps it, the third signal helps, or SIGKILL.
+A second signal has no effect then either, because only the loop could act on it. So a thread measures the time from the
+first signal. It needs the interpreter's lock (the GIL): if the call keeps it, only a third signal or SIGKILL ends the
+process.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ that still arrives. Otherwise the kernel would answer the peer's last octets wit
 reply (RFC 2525, 2.17).
 
 **Batches.** Each read is decoded completely. Its messages wait in the inbox, and the decoder keeps their octets until
-the last of them is delivered. A caller that changes the framing or asks for raw octets before that gets exactly the
+the last message is delivered. A caller that changes the framing or asks for raw octets before that gets exactly the
 octets of the messages that are not delivered yet.
 
 **Layers.** A :class:`Layer` may stand between the wire and the decoder: a PROXY header at the beginning, or TLS. The
-outbox and all counters still count the octets of the wire. A stream without a layer pays for one comparison only.
+outbox and all counters still count the octets of the wire. A stream without a layer costs one comparison.
 
-**Parts.** A stream is one record, and the parts that work with it, side by side: none inherits from another, and one
-that calls another says so at its head::
+**Parts.** State is the record, and six mix-ins work on it side by side. None of them inherits from another, and one that
+calls another declares what it calls under ``TYPE_CHECKING``::
 
     Stream        stream.py        all parts together; changes of the conversation, the end
       Layered       layered.py       octets in, through the layers
@@ -25,8 +25,8 @@ that calls another says so at its head::
       Outbound      outbound.py      the outbox
       Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
       HalfClose     half_close.py    how each direction ends by a FIN
-    State         state.py         the record; the path: which conditions have to be checked for each message; the
-                                   peer's clocks; properties for observers
+    State         state.py         the record; the path, which says what has to be checked for each message; when the peer
+                                   was last active; properties for observers
     Requests      requests.py      which request gets which reply; created with the first request
     Raw           raw.py           undecoded octets; exists only while there are any
 
