@@ -604,6 +604,34 @@ def test_close_does_not_wait_for_a_server_that_never_answers(run_async: RunAsync
     run_async(asyncio.wait_for(main(), SECONDS / 2))
 
 
+def test_a_send_waits_while_the_server_does_not_keep_up(run_async: RunAsync, peer: Peer) -> None:
+    """Also one that begins while another one waits: the connection is ready."""
+
+    async def main() -> None:
+        message, deadlines = bytes(16 << 20), Deadlines(linger_timeout=0.02)
+        async with Client(peer.address, "raw", deadlines=deadlines, retries=AT_ONCE) as client:
+            await client.wait_ready(SECONDS)
+            line = await asyncio.to_thread(peer.accept)
+            first = asyncio.create_task(client.send(message))
+            await asyncio.sleep(0)
+            second = asyncio.create_task(client.send(b"last"))
+            await asyncio.sleep(0)
+            assert not first.done()
+            assert not second.done()
+
+            def read() -> bytes:
+                size, last = 0, b""
+                while size < len(message) + 4:
+                    last = line.socket.recv(1 << 20)
+                    size += len(last)
+                return last[-4:]
+
+            assert await asyncio.to_thread(read) == b"last"
+            await asyncio.gather(first, second)
+
+    run_async(main())
+
+
 def test_every_method_that_is_awaited_can_be_a_task(run_async: RunAsync, peer: Peer) -> None:
     def serve() -> None:
         line = peer.accept()

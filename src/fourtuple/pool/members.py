@@ -92,10 +92,13 @@ class Members:
         """Return an idle connection that can make room for a new one."""
         return next((member for member in self._members if member.usable and member.idle), None)
 
-    def checked(self) -> Member | None:
-        """Return a connection with a ping outstanding, for a message that has no reply: it need not wait for that."""
-        members = reversed(self._members)
-        return next((each for each in members if each.up and each.checking and not each.link.crowded), None)
+    def for_one_way(self) -> Member | None:
+        """Return the connection for a message that has no reply, if :meth:`pick` has none.
+
+        Such a message need not wait for the reply to a ping. Where the outbox has no room, its ``send()`` waits.
+        """
+        free = [each for each in reversed(self._members) if each.up and each.live < self._options.max_pipelined]
+        return min(free, key=lambda each: each.link.crowded, default=None)
 
     @property
     def ready(self) -> bool:

@@ -104,7 +104,7 @@ class ConnectionPool(Receiving):
     def member_for_send(self, now: float) -> Member:
         """Return the connection for a message that has no reply. Raises NotConnected: such a message never waits."""
         error: Exception | None = self._why_ended("send") or self._trouble(now)
-        member = (self._pick(now, fresh=False) or self.members.checked()) if error is None else None
+        member = (self._pick(now, fresh=False) or self.members.for_one_way()) if error is None else None
         if member is None:
             self._wants_more = True  # so that a later one finds a connection
             text = f"client of {self.address}: not connected ({self.state_text(now)}), and send() does not wait"
