@@ -15,8 +15,8 @@ octets of the messages that are not delivered yet.
 **Layers.** A :class:`Layer` may stand between the wire and the decoder: a PROXY header at the beginning, or TLS. The
 outbox and all counters still count the octets of the wire. A stream without a layer costs one comparison.
 
-**Parts.** State is the record, and six mix-ins work on it side by side. None of them inherits from another, and one that
-calls another declares what it calls under ``TYPE_CHECKING``::
+**Parts.** State is the record, and six mix-ins work on it side by side. None of them inherits from another, and one
+that calls another declares what it calls under ``TYPE_CHECKING``::
 
     Stream        stream.py        all parts together; changes of the conversation, the end
       Layered       layered.py       octets in, through the layers
@@ -25,8 +25,8 @@ calls another declares what it calls under ``TYPE_CHECKING``::
       Outbound      outbound.py      the outbox
       Backpressure  backpressure.py  when reading stops and resumes, and when senders wait
       HalfClose     half_close.py    how each direction ends by a FIN
-    State         state.py         the record; the path, which says what has to be checked for each message; when the peer
-                                   was last active; properties for observers
+    State         state.py         the record; the path, which says what has to be checked for each message; when the
+                                   peer was last active; properties for observers
     Requests      requests.py      which request gets which reply; created with the first request
     Raw           raw.py           undecoded octets; exists only while there are any
 
