@@ -21,9 +21,10 @@ class Interrupt(BaseException):
 class Interrupting:
     """Raises at the place with this number."""
 
-    def __init__(self, modules: tuple[ModuleType, ...], number: int) -> None:
+    def __init__(self, modules: tuple[ModuleType, ...], number: int, kind: type[Interrupt]) -> None:
         self._files = {str(each.__file__) for each in modules}
         self._number = number
+        self._kind = kind
         self._passed = 0
         self.where = ""
 
@@ -40,10 +41,12 @@ class Interrupting:
         self._passed += 1
         if self._passed == self._number:
             self.where = f"{event} in {code.co_qualname}, line {frame.f_lineno}"
-            raise Interrupt
+            raise self._kind
 
 
-def interrupts(function: Callable[[], object], *modules: ModuleType) -> Iterator[str]:
+def interrupts(
+    function: Callable[[], object], *modules: ModuleType, kind: type[Interrupt] = Interrupt
+) -> Iterator[str]:
     """Call ``function`` again and again, and interrupt it at the next place each time; yield where that was.
 
     It ends when a call has no such place any more.
@@ -51,7 +54,7 @@ def interrupts(function: Callable[[], object], *modules: ModuleType) -> Iterator
     number = 0
     while True:
         number += 1
-        interrupting = Interrupting(modules, number)
+        interrupting = Interrupting(modules, number, kind)
         profiling = sys.getprofile()
         sys.setprofile(interrupting)
         try:

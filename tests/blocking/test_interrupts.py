@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
 
-from fourtuple import Pushes, Retries, Service, serve_in_thread
+from fourtuple import Pushes, Retries, Service, pool, serve_in_thread
 from fourtuple.blocking import (
     BlockingConnection,
     Client,
@@ -23,11 +26,14 @@ from fourtuple.blocking import (
     receiving,
     requests,
     select,
+    sending,
     shared_socket,
     wait,
     working,
 )
-from fourtuple.errors import FourTupleError
+from fourtuple.blocking.work import Work
+from fourtuple.errors import DeadlinePassed, FourTupleError
+from fourtuple.pool import Call
 from interrupting import Interrupt, interrupts
 
 SECONDS = 30.0
@@ -36,12 +42,21 @@ CLIENT = (pooled, working, changes, dialling, link)
 CONNECTION = (connection, receiving, requests, select, shared_socket)
 
 
+#: What the server got, and how often.
+seen: Counter[bytes] = Counter()
+
+
+class Alarm(Interrupt, Exception):
+    """As the handler of SIGALRM often raises it: an Exception, like an error of the message."""
+
+
 @pytest.fixture
 def address() -> Iterator[str]:
     service = Service("line")
 
     @service.reply
     def echo(message: bytes) -> bytes:
+        seen[message] += 1
         return message
 
     with serve_in_thread(service, "127.0.0.1:0") as server:
@@ -74,21 +89,64 @@ def check(client: Client[Any, Any], where: str) -> None:
     assert (client.statistics.waiting, client.statistics.in_use) == (0, 0), where
 
 
+@pytest.mark.parametrize("kind", [Interrupt, Alarm])
 @pytest.mark.parametrize("fresh", [False, True], ids=["on a connection", "with a new connection"])
-def test_a_request_of_a_client(address: str, fresh: bool) -> None:
+def test_a_request_of_a_client(address: str, fresh: bool, kind: type[Interrupt]) -> None:
     with Client(address, "line", retries=AT_ONCE) as client:
         client.wait_ready(SECONDS)
 
         def ask() -> None:
-            client.request(b"asked", SECONDS)
+            with suppress(FourTupleError):  # what an Alarm has become
+                client.request(b"asked", SECONDS)
 
         places = 0
-        for where in interrupts(ask, *CLIENT):
+        for where in interrupts(ask, *CLIENT, pool.pool, pool.dialling, kind=kind):
             check(client, where)
             places += 1
             if fresh:
                 client.expire()
         assert places > (80 if fresh else 40)
+
+
+POOL = (pool.pool, pool.members, pool.member, pool.correlation, pool.calls, pool.receiving, pool.intake, pool.losing)
+
+
+@pytest.mark.parametrize("kind", [Interrupt, Alarm])
+def test_no_reply_goes_to_another_request_wherever_the_interrupt_comes(address: str, kind: type[Interrupt]) -> None:
+    with Client(address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+
+        def ask() -> None:
+            with suppress(FourTupleError):  # what an Alarm has become
+                client.request(b"asked", SECONDS)
+
+        for where in interrupts(ask, *CLIENT, *CONNECTION, sending, *POOL, kind=kind):
+            check(client, where)
+
+
+def test_the_request_of_another_thread_survives_an_interrupt_of_the_thread_that_works(address: str) -> None:
+    """It is sent, once, or it fails at once: it does not wait for its deadline."""
+    with Client(address, "line", retries=AT_ONCE) as client:
+        client.wait_ready(SECONDS)
+        others: list[Call] = []
+        numbers = count()
+        seen.clear()
+
+        def ask() -> None:
+            other = Call(b"other %d" % next(numbers), timeout=SECONDS)
+            with client._lock:
+                client.pool.ask(other, client.clock())
+            others.append(other)
+            client.request(b"asked", SECONDS)
+
+        for where in interrupts(ask, working, sending, pool.pool, pool.calls, pool.receiving, pool.correlation):
+            while others:
+                other = others.pop()
+                client._work(Work(lambda: other.done, other))  # noqa: B023  # called at once
+                assert not isinstance(other.error, DeadlinePassed), where
+            check(client, where)
+            # It may be sent again only if it was certainly not sent before.
+            assert not [message for message, times in seen.items() if message[:5] == b"other" and times > 1], where
 
 
 def test_a_thread_that_waits_for_another_ones_reading(address: str) -> None:

@@ -54,6 +54,10 @@ class BlockingLink(StreamLink):
         """Whether a thread waits for octets here."""
         return self.reader is not None
 
+    @property
+    def taken(self) -> int:
+        return self.stream.octets_out + self.connection._out.uncounted
+
     def send(self, message: Any) -> None:
         connection, stream = self.connection, self.stream
         connection._out.put("request", lambda: stream.send(message))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -138,6 +139,14 @@ class Sending:
                 if until is not None and sock.clock() >= until:
                     text = "octets wait in the outbox and are written by the next call; do not send them again"
                     raise sock.late("send", timeout, until, f"{waiting} {text}")
+
+    @property
+    def uncounted(self) -> int:
+        """The octets that the kernel took before an interrupt came, and that the stream does not know to be sent.
+
+        If they are not known either, more than there can be.
+        """
+        return sys.maxsize if self._torn else sum(self._taken)
 
     def write_due(self) -> float | None:
         """Return when ``write_timeout`` passes; None if nothing waits, and if the engine enforces it."""

@@ -94,6 +94,8 @@ class Working:
             now = self.clock()
             self._forget_dial()
             self._catch_up(now)
+            if call is not None:
+                self.pool.recover(call, now)
             self.pool.advance(now)
             if work.done() or (work.until is not None and now >= work.until):
                 return None
@@ -191,7 +193,7 @@ class Working:
 
     def _make(self, attempt: Attempt, *, alone: bool) -> None:
         """Make an attempt to connect and to greet. ``alone``: it has a thread of its own, which nothing interrupts."""
-        joined = False
+        joins = joined = False
         try:
             attempt.connect()
             with self._lock:
@@ -202,11 +204,12 @@ class Working:
                 attempt.greet(self._greet)
             with self._lock:
                 if self._attempt is attempt:
+                    joins = True
                     self._join(attempt)
                     joined = True
         except BaseException as error:
-            if not (alone or isinstance(error, Exception)):
-                raise
+            if joins or not (alone or isinstance(error, Exception)):
+                raise  # an interrupt: it says nothing about the server
             attempt.drop()
             with self._lock:
                 if self._attempt is attempt:

@@ -18,10 +18,9 @@ class Losing(Retrying):
         if not self.members.remove(member):
             return
         self._report.count(f"closed_{why}")
-        # Both are read before the close, after which the link has nothing to tell.
         attempts = list(member.outstanding)
-        taken = member.link.taken
         member.link.close()
+        taken = member.link.taken  # after the close, which may have sent what waited in the outbox
         self._report.tell(ClientDisconnected(self.address, member.link.name, why, error))
         if self.inbox is not None and self._lost is None:
             # The first loss counts: from then on pushes may be missing, whatever is connected and lost until the next

@@ -86,6 +86,17 @@ class ConnectionPool(Receiving):
             self._abandon(call, now)
             call.done = True
 
+    def recover(self, call: Call, now: float) -> None:
+        """See to a call that has lost its place: a signal handler has raised in a thread that worked for it, too."""
+        if call.done or call in self._waiting:
+            return
+        attempt = call.attempt
+        if attempt is None:
+            self._requeue(call)
+        elif attempt.member.ended or attempt.call is not call:
+            text = f"{attempt.member.link.name}: an interrupt in another thread came while a reply was taken in"
+            self._failed(call, ConnectionLost(text), attempt.fate(attempt.member.link.taken), now)
+
     def _abandon(self, call: Call, now: float) -> None:
         attempt, call.attempt = call.attempt, None
         if attempt is None:
@@ -322,11 +333,12 @@ class ConnectionPool(Receiving):
             call.fail(error, Fate.NOT_SENT)
             return
         # Its place is taken before it is sent: an interrupt in between must not leave a reply without a place.
-        attempt = Attempt(call, member, key, -1 if link.sealed else link.position, now, fresh=fresh)
-        member.outstanding.add(attempt)
-        member.live += 1
-        call.attempt = attempt
+        before = link.position
+        attempt = Attempt(call, member, key, -1 if link.sealed else before, now, fresh=fresh)
         try:
+            member.outstanding.add(attempt)
+            member.live += 1
+            call.attempt = attempt
             link.send(call.message)
         except (ConnectionLost, ConnectionEnded, EndOfFile) as error:
             self._withdraw(attempt)
@@ -335,10 +347,12 @@ class ConnectionPool(Receiving):
             else:
                 member.finishing = True  # replies may wait behind the failure: its reader reports the end
             self._failed(call, error, Fate.NOT_SENT, now, kept=not fresh)
-        except Exception as error:  # the message cannot be sent on any connection
-            self._withdraw(attempt)
-            call.fail(error, Fate.NOT_SENT)
-        except BaseException:
+        except BaseException as error:
+            # A signal handler may raise any exception: with octets in the outbox, it was no error of the message.
+            if isinstance(error, Exception) and call.attempt is attempt and link.position == before:
+                self._withdraw(attempt)
+                call.fail(error, Fate.NOT_SENT)  # the message cannot be sent on any connection
+                return
             text = f"{link.name}: an interrupt came while a request was sent, the order of its replies is not certain"
             self._lose(member, "error", ConnectionLost(text), now)
             raise
