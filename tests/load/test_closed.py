@@ -443,8 +443,15 @@ def test_sizes_that_would_take_all_memory_or_never_end(options: dict[str, Any]) 
 
 
 def test_requests_in_flight_that_would_take_all_memory() -> None:
-    with pytest.raises(OptionError, match=r"depth: 1000000 requests of 2001 octets in flight on a connection"):
-        Run("127.0.0.1:1", "line", load(depth=1_000_000, size=2000))
+    told = (
+        r"depth: 1000000 requests of 2001 octets in flight on each of 5 connections, expected no more than 4294967296"
+    )
+    with pytest.raises(OptionError, match=told):
+        Run("127.0.0.1:1", "line", load(depth=1_000_000, size=2000, connections=9, processes=2))
+    with pytest.raises(OptionError, match=r"depth: 1000 requests .* on each of 10001 connections, expected no more"):
+        load(depth=1000, connections=10_001)
+    assert load(depth=1000, connections=10_000).of_a_process == 10_000
+    Run("127.0.0.1:1", "line", load(connections=10_001, rate=1.0, size=1 << 20))
 
 
 # -- TLS, PROXY, Unix sockets -----------------------------------------------------------------------------

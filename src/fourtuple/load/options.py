@@ -10,6 +10,8 @@ from fourtuple.options import Options, option
 
 #: The most rows in the series of a run: longer runs have longer intervals.
 MAX_INTERVALS = 3600
+#: The most requests in flight in one process: each takes memory, and a closed loop begins with all of them.
+MAX_IN_FLIGHT = 10_000_000
 #: Seconds. The histogram cannot hold longer latencies: see its MAX_VALUE.
 MAX_TIMEOUT = 7200.0
 #: Requests in flight on one connection, if :attr:`Load.depth` is None.
@@ -300,6 +302,11 @@ class Load(Options):
             raise OptionError(f"expect: {self.expect!r} given with replies 0: nothing is waited for")
         if self.rate is not None and self.connections < self.processes:
             raise OptionError(f"connections: {self.connections} given for a rate in {self.processes} processes")
+        if self.depth is not None and self.depth > 1 and self.depth * self.of_a_process > MAX_IN_FLIGHT:
+            raise OptionError(
+                f"depth: {self.depth} requests in flight on each of {self.of_a_process} connections, "
+                f"expected no more than {MAX_IN_FLIGHT} in one process"
+            )
         if self.timeout > MAX_TIMEOUT:
             raise OptionError(f"timeout: expected no more than {MAX_TIMEOUT:g}, got {self.timeout:g} seconds")
         if not self.connections + self.idle + self.adversaries:
@@ -311,6 +318,11 @@ class Load(Options):
     def adversaries(self) -> int:
         """The number of connections that misbehave."""
         return self.slow_readers + self.slow_writers + self.fragmenters + self.resetters + self.half_open
+
+    @property
+    def of_a_process(self) -> int:
+        """The number of connections with requests in one process: the largest share."""
+        return -(-self.connections // self.processes)
 
     @property
     def in_flight(self) -> int:

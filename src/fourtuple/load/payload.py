@@ -19,8 +19,9 @@ from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
 
 DEFAULT_SIZE = 64
-#: The most octets of requests in flight on one connection: a closed loop begins with all of them.
-MOST_IN_FLIGHT = 1 << 30
+#: The most octets of requests in flight in one process, if there are several on a connection: a closed loop begins with
+#: all of them.
+MOST_OCTETS = 1 << 32
 #: The counters that a template may name.
 COUNTERS = ("n", "connection", "turn", "process")
 
@@ -103,10 +104,10 @@ class Payload:
         except EncodeError as error:
             hint = "; without your own requests (--send), they are letters" if filled else ""
             raise OptionError(f"the requests: {error}{hint}") from error
-        if load.in_flight > 1 and load.in_flight * largest > MOST_IN_FLIGHT:
+        if load.depth is not None and load.depth > 1 and load.depth * load.of_a_process * largest > MOST_OCTETS:
             raise OptionError(
-                f"depth: {load.in_flight} requests of {largest} octets in flight on a connection, "
-                f"expected no more than {MOST_IN_FLIGHT} octets"
+                f"depth: {load.depth} requests of {largest} octets in flight on each of {load.of_a_process} "
+                f"connections, expected no more than {MOST_OCTETS} octets in one process"
             )
         return payload
 
