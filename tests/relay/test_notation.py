@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import pytest
@@ -46,6 +47,8 @@ def test_each_toxic(text: str, toxics: Toxics) -> None:
         ("latency", "latency: latency needs latency"),
         ("latency:latency=100", "latency: expected a time with its unit, as in 100ms or 0.1s, got '100'"),
         ("latency:latency=1h", "a time with its unit"),
+        (f"latency:latency={'9' * 400}s", "latency: expected no more than 4611686018427387904, got '999"),
+        (f"slicer:average_size={'9' * 400}", "average_size: expected no more than 4611686018427387904, got '999"),
         ("latency:latency", "'latency' is not an attribute, write name=value"),
         ("latency:latency=1ms,latency=2ms", "latency is given twice"),
         ("latency:jiter=1ms,latency=1ms", r"latency has no attribute 'jiter'; did you mean jitter\?"),
@@ -61,6 +64,12 @@ def test_each_toxic(text: str, toxics: Toxics) -> None:
 def test_a_toxic_that_is_none(text: str, said: str) -> None:
     with pytest.raises(OptionError, match=said):
         parse_toxic(text)
+
+
+@pytest.mark.parametrize("name", ["latency", "bandwidth", "slice_delay", "close_after"])
+def test_a_number_without_an_end(name: str) -> None:
+    with pytest.raises(OptionError, match=f"{name} is inf, it must be no more than"):
+        Toxics(**{name: math.inf})
 
 
 def test_toxicity_is_the_share_of_connections() -> None:

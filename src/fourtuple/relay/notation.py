@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fourtuple.errors import OptionError
-from fourtuple.options import nearest
+from fourtuple.options import nearest, seen
+from fourtuple.options.checking import LARGEST
 from fourtuple.relay.toxics import Toxics
 
 UPSTREAM, DOWNSTREAM, BOTH = "upstream", "downstream", "both"
@@ -48,7 +49,10 @@ def _number(text: str, units: dict[str, Any], wanted: str) -> float:
         return 0.0  # zero is zero in every unit
     if found is None or found[2] not in units:
         raise OptionError(f"expected {wanted}, got {text.removesuffix('x')!r}")
-    return float(found[1]) * float(units[found[2]])
+    value = float(found[1]) * float(units[found[2]])
+    if value > LARGEST:
+        raise OptionError(f"expected no more than {LARGEST}, got {seen(text.removesuffix('x'))}")
+    return value
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from fourtuple.errors import OptionError
+from fourtuple.options import seen
+from fourtuple.options.checking import LARGEST
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,8 @@ class Toxics:
             value = getattr(self, field.name)
             if field.name != "silent" and not (_is_number(value) or (value is None and field.default is None)):
                 raise OptionError(f"{field.name} is {value!r}, it must be a number")
+            if value is not None and value > LARGEST:
+                raise OptionError(f"{field.name} is {seen(value)}, it must be no more than {LARGEST}")
         for name in ("latency", "jitter", "slice_variation", "slice_delay", "finish_delay"):
             _at_least(name, getattr(self, name), 0)
         _at_least("slice", self.slice, 1)
