@@ -266,6 +266,9 @@ def test_an_interrupt_of_two_leaves_the_request_to_no_one(address: str) -> None:
         def __exit__(self, *_: object) -> None:
             lock.release()
 
+        def _is_owned(self) -> bool:
+            return False
+
     client._lock = Twice()  # type: ignore[assignment]
     with client:
         with pytest.raises(Interrupt):

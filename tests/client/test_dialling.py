@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from client.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer, failure_of, until
+from client.conftest import AT_ONCE, BRIEFLY, SECONDS, Peer, failure_in, failure_of, until
 from fourtuple import Pool, Pushes, Retries
 from fourtuple.blocking import Client
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, Fate
+from fourtuple.events import ClientConnected, ClientDisconnected, Event
 from fourtuple.net.connecting import steps
 
 
@@ -280,6 +281,21 @@ def test_a_call_inside_another_one_of_its_own_thread(
         assert asked.result(SECONDS) == b"OUTER"
         assert method in str(told[0])
         assert "was called in a signal handler, or by an observer" in str(told[0])
+
+
+def test_a_request_of_an_observer(peer: Peer, threads: ThreadPoolExecutor) -> None:
+    """It is called under the lock of the client, without which no other thread can work."""
+    told: list[BaseException] = []
+
+    def observe(event: Event) -> None:
+        if isinstance(event, ClientConnected | ClientDisconnected) and not client.pool.closed:
+            told.append(failure_in(lambda: client.request(b"asked", SECONDS)))
+
+    with Client(peer.address, "line", retries=AT_ONCE, observer=observe) as client:
+        client.wait_ready(SECONDS)
+        client.expire()
+    assert [type(each) for each in told] == [ConnectionBusy, ConnectionBusy]
+    assert "by an observer, while its thread is in another call" in str(told[1])
 
 
 def test_a_thread_that_leaves_pushes_wakes_the_one_that_waits_for_a_reply(

@@ -104,10 +104,10 @@ class Client(Working, Generic[In_co, Out_contra]):
 
     def _outcome(self, call: Call, method: str) -> Any:
         """Put a call into the queue, and work until it is done."""
-        work = Work(lambda: call.done, call)
+        work, inside = Work(lambda: call.done, call), self._is_inside()
         try:
             with self._lock:
-                self._check_may_wait(method)
+                self._check_may_wait(method, inside=inside)
                 work.entered = True
                 self._working.add(work.thread)
                 self.pool.ask(call, self.clock())
@@ -174,9 +174,10 @@ class Client(Working, Generic[In_co, Out_contra]):
         inbox = self.pool.inbox
         assert inbox is not None
         work = Work(lambda: len(inbox) > 0 or self.pool.closed, None, after(timeout, self.clock))
+        inside = self._is_inside()
         try:
             with self._lock:
-                self._check_may_wait("pushes().receive()")
+                self._check_may_wait("pushes().receive()", inside=inside)
                 work.entered = True
                 self._working.add(work.thread)
             self._work(work)
@@ -225,8 +226,9 @@ class Client(Working, Generic[In_co, Out_contra]):
     def drain(self, timeout: float | None = None) -> None:
         """Refuse new requests, wait for those of other threads, at most ``timeout`` seconds, and close."""
         until = after(timeout, self.clock)
+        inside = self._is_inside()
         with self._lock:
-            self._check_may_wait("drain()")
+            self._check_may_wait("drain()", inside=inside)
             self.pool.drain()
         while True:
             with self._lock:

@@ -63,12 +63,19 @@ class Working:
         if self.pool.disowned is not None:
             raise told(self.pool.disowned, Fate.NOT_SENT)
 
-    def _check_may_wait(self, method: str) -> None:
-        """Raise in a function of the program that the client, or this very thread, waits for. Called under the lock."""
+    def _is_inside(self) -> bool:
+        """Return whether this thread holds the lock, as in an observer: others could not work while it waits."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]  # as threading.Condition asks it
+
+    def _check_may_wait(self, method: str, *, inside: bool) -> None:
+        """Raise in a function of the program that the client, or this very thread, waits for. Called under the lock.
+
+        ``inside`` is what :meth:`_is_inside` returned before the lock was taken.
+        """
         self._check_usable()
         self._check_free(method)
-        if threading.get_ident() in self._working:
-            text = "was called in a signal handler, or by an observer, while its thread waits in another call"
+        if inside or threading.get_ident() in self._working:
+            text = "was called in a signal handler, or by an observer, while its thread is in another call"
             raise told(self._busy(f"{method} {text}"), Fate.NOT_SENT)
 
     def _check_free(self, method: str) -> None:
@@ -121,9 +128,10 @@ class Working:
     def _wait_for_gap(self, call: Call) -> None:
         """Read until no octets are left, which could be pushes: by time alone, they would be taken for the reply."""
         call.deadline = until = after(call.whole_timeout, self.clock)
+        inside = self._is_inside()
         while True:
             with self._lock:
-                self._check_may_wait("request()")
+                self._check_may_wait("request()", inside=inside)
                 now = self.clock()
                 if all(link_of(each).is_quiet(each, now) for each in self.pool.members if each.idle):
                     return
