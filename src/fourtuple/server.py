@@ -205,9 +205,12 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:  # perhaps Ctrl-C, which comes again if this takes its time
+            self._life.drain.hide_handlers()
         try:
             await (self.drain() if kind is None else self.abort())
         except asyncio.CancelledError:
+            self._life.drain.hide_handlers()
             await self._life.drain.abort_for_certain()
             raise
 

@@ -649,3 +649,96 @@ def test_each_service_whose_tear_down_fails_is_named(tmp_path: Path) -> None:
     assert "fourtuple: bad: the service's tear-down failed\n" in err
     assert "ValueError: not closed\n" in err
     assert "fourtuple: the stop of worse also failed: OSError: nor this\n" in err
+
+
+#: A program whose handlers do not end; one of them exits, if asked to. It says "now" when one is at work.
+UNENDING = """
+import asyncio, sys
+from fourtuple import Deadlines, Server, Service, run, serve_in_thread
+
+service = Service("line")
+
+@service.reply
+async def stubborn(message):
+    if message == b"exit":
+        sys.exit(5)
+    print("now", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(1000)
+        except asyncio.CancelledError:
+            print("not now", flush=True)
+
+@service.lifespan
+async def lifespan():
+    yield
+    if sys.argv[1] == "tear-down":
+        await stubborn(b"")
+
+deadlines = Deadlines(drain_timeout=0.5, tear_down_timeout=0.5)
+
+async def main():
+    async with Server(service, deadlines=deadlines) as server:
+        print(server.port, flush=True)
+        await server.serve_forever()
+
+if sys.argv[1] == "run":
+    run(service, deadlines=deadlines, on_start=lambda server: print(server.port, flush=True))
+elif sys.argv[1] == "thread":
+    with serve_in_thread(service, deadlines=deadlines) as server:
+        print(server.port, flush=True)
+        sys.stdin.readline()
+else:
+    asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def unending() -> Iterator[Callable[[str], tuple[subprocess.Popen[str], int]]]:
+    with ExitStack() as stack:
+
+        def begin(how: str) -> tuple[subprocess.Popen[str], int]:
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", UNENDING, how],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env=ENVIRONMENT,
+                )
+            )
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            return process, int(process.stdout.readline())
+
+        yield begin
+
+
+@pytest.mark.parametrize("how", ["handler", "tear-down"])
+def test_a_second_ctrl_c_does_not_wait_for_what_ignores_it(unending: Any, how: str) -> None:
+    """asyncio.run() cancels the program at the first one, and closes the loop at the second."""
+    process, port = unending(how)
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        if how == "handler":
+            sock.sendall(b"stay\n")
+            reach(process)
+            process.send_signal(signal.SIGINT)
+            reach(process, "not now")
+        else:
+            process.send_signal(signal.SIGINT)
+            reach(process)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert process.returncode in (1, -signal.SIGINT)
+
+
+@pytest.mark.parametrize("how", ["run", "thread"])
+def test_a_program_that_exits_does_not_wait_for_what_ignores_it(unending: Any, how: str) -> None:
+    process, port = unending(how)
+    with socket.create_connection(("127.0.0.1", port)) as stays, socket.create_connection(("127.0.0.1", port)) as exits:
+        stays.sendall(b"stay\n")
+        reach(process)
+        exits.sendall(b"exit\n")
+        process.communicate("\n" if how == "thread" else None, timeout=20)
+    assert process.returncode == 5

@@ -29,7 +29,7 @@ from fourtuple.operations.running import Operated
 from fourtuple.options import Limits, Operations
 from fourtuple.server import Server
 from fourtuple.serving.group import Group
-from fourtuple.serving.run import LoopFactory, StoppedEarly, bounded_end, serve_until_stopped
+from fourtuple.serving.run import LoopFactory, StoppedEarly, run_bounded, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
 #: Seconds that the end waits for a slow reader of the lines.
@@ -77,8 +77,7 @@ class ServeRun:
         try:
             with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
                 try:
-                    with signals.seeing_the_loop_left():
-                        code = runner.run(self._main(signals))
+                    code = run_bounded(runner, lambda: self._main(signals), signals)
                 finally:
                     left = signals.loop_left
                 runner.close()
@@ -124,8 +123,7 @@ class ServeRun:
         return failure.at(self.services[group.servers.index(group.failed)].label)
 
     async def _main(self, signals: StopSignals) -> Exit:
-        async with bounded_end():
-            return await self._captured(signals)
+        return await self._captured(signals)
 
     async def _captured(self, signals: StopSignals) -> Exit:
         if self.pcap is None:

@@ -27,8 +27,8 @@ from fourtuple.serving.run import (
     LoopFactory,
     ServerOptions,
     StoppedEarly,
-    bounded_end,
     check_no_loop,
+    run_bounded,
     serve_until_stopped,
 )
 from fourtuple.signals import stop_signals
@@ -140,13 +140,12 @@ class Operator:
         with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
 
             async def main() -> int:
-                async with bounded_end(), self._around() as group:
+                async with self._around() as group:
                     with suppress(StoppedEarly):
                         await serve_until_stopped(group, signals, begun)
                     return sum(server.statistics.aborted for server in self._servers)
 
-            with signals.seeing_the_loop_left():
-                return runner.run(main())
+            return run_bounded(runner, main, signals)
 
     async def serve_forever(self) -> None:
         """Return when all servers have stopped. If one stops by itself, the others drain.

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from fourtuple import events
 from fourtuple.engine import Listener
-from fourtuple.serving.abandon import disown
+from fourtuple.serving.abandon import disown, hide
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.farewells import Farewells
 
@@ -68,6 +68,8 @@ class Drain:
         self._gone = asyncio.Event()
         self._change = asyncio.Event()
         self._abort_seconds = ABORT_SECONDS
+        #: Whether the handlers' tasks are hidden from :func:`asyncio.all_tasks`.
+        self._hides = False
         #: Whether the connections that had to be aborted are counted.
         self._counted = False
         self._draining: asyncio.Task[None] | None = None
@@ -111,6 +113,12 @@ class Drain:
         if self._aborting is None or self._ended_early(self._aborting):
             self._aborting = self._server.loop.create_task(self._abort())
         await asyncio.shield(self._aborting)
+
+    def hide_handlers(self) -> None:
+        """Hide the handlers' tasks from a loop that closes meanwhile: the abort that follows ends or abandons them."""
+        self._hides = True
+        for task in self._server.tasks:
+            hide(task)
 
     async def abort_for_certain(self) -> None:
         """Abort, again if necessary, until the server has stopped.
@@ -207,6 +215,8 @@ class Drain:
         self._counted = True
         for runner in self._living():
             runner.abort()
+        if self._hides:
+            self.hide_handlers()
         for task in list(server.tasks):
             task.cancel()
         # Tasks unwind, threads return lent sockets, programs end. What has not ended in time is abandoned.

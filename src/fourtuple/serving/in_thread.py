@@ -16,7 +16,7 @@ from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.drain import ABORT_SECONDS
-from fourtuple.serving.run import CANCELLED, LoopFactory, ServerOptions, bounded_end, retrieved
+from fourtuple.serving.run import CANCELLED, LoopFactory, ServerOptions, retrieved, run_bounded
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.typevars import In, L, Out, S
 
@@ -60,14 +60,14 @@ def serve_in_thread(
         loops.append(asyncio.get_running_loop())
         if interrupted.is_set():
             return
-        async with bounded_end(), server:
+        async with server:
             started.set()
             await server.serve_forever()
 
     def work() -> None:
         try:
             with asyncio.Runner(loop_factory=loop_factory) as runner:
-                runner.run(main())
+                run_bounded(runner, main)
         except asyncio.CancelledError:
             failure.append(ServiceError(CANCELLED))
         except BaseException as error:

@@ -6,9 +6,9 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, TypedDict, Unpack
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TypedDict, TypeVar, Unpack
 
 from fourtuple import events
 from fourtuple.address import Address
@@ -28,7 +28,7 @@ from fourtuple.options import (
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
-from fourtuple.serving.abandon import BoundedExecutor, disown
+from fourtuple.serving.abandon import TASK_SECONDS, BoundedExecutor, Closing, disown
 from fourtuple.serving.alarms import Alarm
 from fourtuple.serving.group import Group
 from fourtuple.serving.held_stop import HeldStop
@@ -38,10 +38,9 @@ from fourtuple.signals import StopSignals, ignored, stop_signals
 from fourtuple.stream import Tap
 from fourtuple.typevars import In, L, Out, S
 
-LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+T = TypeVar("T")
 
-#: Seconds that a remaining task gets to end after each of its two cancellations.
-TASK_SECONDS = 0.5
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
 
 class ServerOptions(TypedDict, total=False):
@@ -95,17 +94,12 @@ def run(
     async def main() -> int:
         server = Server(service, *addresses, **options)
         begun = None if on_start is None else lambda: on_start(server)
-        async with bounded_end():
-            with suppress(StoppedEarly):
-                await serve_until_stopped(Group([server]), signals, begun)
-            return server.statistics.aborted
+        with suppress(StoppedEarly):
+            await serve_until_stopped(Group([server]), signals, begun)
+        return server.statistics.aborted
 
-    with (
-        stop_signals() as signals,
-        asyncio.Runner(loop_factory=loop_factory) as runner,
-        signals.seeing_the_loop_left(),
-    ):
-        return runner.run(main())
+    with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
+        return run_bounded(runner, main, signals)
 
 
 def check_no_loop(what: str, instead: str) -> None:
@@ -326,35 +320,55 @@ def _watched(
         watchdog.stop()
 
 
-@asynccontextmanager
-async def bounded_end() -> AsyncIterator[None]:
-    """Bound the time that the loop and the process wait for tasks and threads begun within this block.
+def run_bounded(
+    runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, T]], signals: StopSignals | None = None
+) -> T:
+    """Run ``main()``, and bound the time that the loop and the process wait afterwards for what the program has begun.
 
     asyncio waits without a bound for the remaining tasks when a loop closes, and for calls of
     :func:`asyncio.to_thread`. For the latter, Python waits again when the process ends.
     """
-    asyncio.get_running_loop().set_default_executor(BoundedExecutor())
+    closing = Closing()
+
+    async def bounded() -> T:
+        closing.begin()
+        asyncio.get_running_loop().set_default_executor(BoundedExecutor())
+        try:
+            return await main()
+        finally:
+            await _leave_no_task(closing)
+
     try:
-        yield
-    finally:
-        await leave_no_task()
+        return runner.run(bounded())
+    except (SystemExit, KeyboardInterrupt):
+        if signals is not None:
+            signals.loop_left = True
+        closing.left()
+        raise
 
 
-async def leave_no_task() -> None:
+async def _leave_no_task(closing: Closing) -> None:
     """Cancel all other tasks before the loop closes. asyncio also does that, but waits for them without a bound.
 
     A task that does not end is cancelled a second time, then reported to the loop's exception handler and abandoned.
     """
     loop = asyncio.get_running_loop()
-    left = asyncio.all_tasks() - {asyncio.current_task()}
+    left = closing.others()
+    cancelled: asyncio.CancelledError | None = None
     for _ in range(2):
         for task in left:
             task.cancel()
-        if left:
-            _, left = await asyncio.wait(left, timeout=TASK_SECONDS)
+        try:
+            if left:
+                _, left = await asyncio.wait(left, timeout=TASK_SECONDS)
+        except asyncio.CancelledError as error:  # the loop closes: one of these tasks has ended the interpreter
+            cancelled = error
+            left = closing.others()
     for task in left:
         disown(task)
         loop.call_exception_handler({"message": "fourtuple: a task does not end and is abandoned", "task": task})
+    if cancelled is not None:
+        raise cancelled
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 
 from fourtuple.errors import DeadlinePassed
-from fourtuple.serving.abandon import disown
+from fourtuple.serving.abandon import disown, hide
 
 #: Seconds that a tear-down has after its cancellation.
 LAST_SECONDS = 1.0
@@ -24,7 +24,9 @@ class TearDown:
         self._task = self._start()
 
     def _start(self) -> asyncio.Task[None]:
-        return asyncio.get_running_loop().create_task(self._main(), name="fourtuple tear-down")
+        task = asyncio.get_running_loop().create_task(self._main(), name="fourtuple tear-down")
+        hide(task)  # within() ends it; a loop that closes would wait for it without a bound
+        return task
 
     async def _main(self) -> None:
         self._begun = True

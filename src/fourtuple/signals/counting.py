@@ -77,15 +77,6 @@ class StopSignals:
             native.say(self._ending, living)
 
     @contextmanager
-    def seeing_the_loop_left(self) -> Iterator[None]:
-        """Run a loop in the block: :attr:`loop_left` tells the tasks why it closes."""
-        try:
-            yield
-        except (SystemExit, KeyboardInterrupt):
-            self.loop_left = True
-            raise
-
-    @contextmanager
     def heard_by(self, wake: Callable[[], object]) -> Iterator[None]:
         """Call ``wake`` at each signal, between two bytecodes of any code: it must do no more than wake the loop."""
         self._listeners.append(wake)
