@@ -22,7 +22,6 @@ from fourtuple.blocking import (
     dialling,
     ending,
     link,
-    pooled,
     receiving,
     requests,
     select,
@@ -31,6 +30,7 @@ from fourtuple.blocking import (
     wait,
     working,
 )
+from fourtuple.blocking import client as client_module
 from fourtuple.blocking.work import Work
 from fourtuple.errors import DeadlinePassed, FourTupleError
 from fourtuple.pool import Call
@@ -38,7 +38,7 @@ from interrupting import Interrupt, interrupts
 
 SECONDS = 30.0
 AT_ONCE = Retries(delay=0.001, max_delay=0.001, after_loss=0.0)
-CLIENT = (pooled, working, changes, dialling, link)
+CLIENT = (client_module, working, changes, dialling, link)
 CONNECTION = (connection, receiving, requests, select, shared_socket)
 
 
@@ -166,7 +166,7 @@ def test_a_thread_that_waits_for_another_ones_reading(address: str) -> None:
             finally:
                 reading.reader = None
 
-        for where in interrupts(ask, pooled, working, changes):
+        for where in interrupts(ask, client_module, working, changes):
             assert is_free(client._lock), where
             assert client._working == set(), where
             assert not client._changes._places or where.startswith("Changes."), where
@@ -194,7 +194,7 @@ def test_drain_and_pushes_of_a_client(address: str) -> None:
             client.drain(SECONDS)
 
     drained: list[Client[Any, Any]] = []
-    for where in interrupts(drain, pooled, changes):
+    for where in interrupts(drain, client_module, changes):
         if drained:
             assert is_free(drained[-1]._lock), where
             drained[-1].close()

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-import fourtuple.blocking.client
+import fourtuple.blocking.opening
 import fourtuple.client
 from fourtuple.client.options import ClientOptions, Connect, ConnectOptions
 from fourtuple.errors import OptionError
@@ -74,7 +74,7 @@ def test_the_options_of_a_server_in_a_thread() -> None:
     assert keywords_of(run).keys() - own.keys() == {"on_start"}
 
 
-@pytest.mark.parametrize("connect", [fourtuple.blocking.client.connect, fourtuple.client.connect])
+@pytest.mark.parametrize("connect", [fourtuple.blocking.opening.connect, fourtuple.client.connect])
 def test_the_options_of_connect(connect: Callable[..., Any]) -> None:
     fields = {field.name: str(field.type) for field in dataclasses.fields(Connect)}
     assert typed(ConnectOptions) == keywords_of(connect) == fields

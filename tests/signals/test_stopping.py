@@ -21,7 +21,7 @@ from fourtuple.operations import Operator
 from fourtuple.services.upper import service as upper
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import serve_until_stopped
-from fourtuple.signals import counting, stop_signals
+from fourtuple.signals import stop_signals, stopping
 from rig import PATIENT, Peer, until
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
@@ -31,7 +31,7 @@ BOTH = (signal.SIGINT, signal.SIGTERM)
 def twin(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Who counts."""
     if request.param == "python":
-        monkeypatch.setattr(counting, "native", None)
+        monkeypatch.setattr(stopping, "native", None)
     elif ASKED["signals"]:
         pytest.skip(f"the C for signals {ASKED['signals']}")
     return str(request.param)

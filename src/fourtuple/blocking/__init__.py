@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
-    from fourtuple.blocking.client import connect
+    from fourtuple.blocking.client import Client
     from fourtuple.blocking.connection import BlockingConnection
-    from fourtuple.blocking.pooled import Client
+    from fourtuple.blocking.opening import connect
     from fourtuple.blocking.requests import PendingReply
     from fourtuple.blocking.select import wait
 
@@ -31,9 +31,9 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
     __getattr__, __dir__ = lazily(
         __name__,
         {
-            "fourtuple.blocking.client": ("connect",),
+            "fourtuple.blocking.opening": ("connect",),
             "fourtuple.blocking.connection": ("BlockingConnection",),
-            "fourtuple.blocking.pooled": ("Client",),
+            "fourtuple.blocking.client": ("Client",),
             "fourtuple.blocking.requests": ("PendingReply",),
             "fourtuple.blocking.select": ("wait",),
         },

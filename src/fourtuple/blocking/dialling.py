@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.blocking.client import opened
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.link import left_receiving
+from fourtuple.blocking.opening import opened
 from fourtuple.blocking.polling import after
 from fourtuple.blocking.shared_socket import Latest
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, HandlerFailed

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.handlers.awaited import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.batches import AwaitedBatches, InlineBatches
 from fourtuple.handlers.conversation import AsyncConversation
-from fourtuple.handlers.eager import EagerReplies
+from fourtuple.handlers.coroutines import EagerReplies
 from fourtuple.handlers.handler_timeout import HandlerTimeouts
 from fourtuple.handlers.inline import InlineGenerators, InlineReplies
 from fourtuple.handlers.preamble import PreambleHandler
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.spares import Spares
+from fourtuple.handlers.tasks import AwaitedReplies, ConcurrentReplies
 from fourtuple.handlers.thread_replies import ThreadReplies
 from fourtuple.handlers.threads import Threads
 from fourtuple.service import AdaptedHandler, ConversationHandler, ProgramHandler, ReplyHandler, ReplyKind, Service

@@ -14,8 +14,8 @@ from typing import Any
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.awaited import AwaitedReplies
 from fourtuple.handlers.runner import Host
+from fourtuple.handlers.tasks import AwaitedReplies
 from fourtuple.handlers.threads import fit_for_a_future
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Reason

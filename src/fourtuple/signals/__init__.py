@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fourtuple.signals.counting import NUMBERS, StopSignals, ignored, stop_signals
 from fourtuple.signals.groups import ends_with_us
+from fourtuple.signals.stopping import NUMBERS, StopSignals, ignored, stop_signals
 from fourtuple.signals.tripwire import Tripwire
 
 __all__ = ["NUMBERS", "StopSignals", "Tripwire", "ends_with_us", "ignored", "stop_signals"]

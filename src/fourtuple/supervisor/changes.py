@@ -8,8 +8,8 @@ from collections.abc import Callable
 from fourtuple.errors import WorkerNotStarted
 from fourtuple.events import Observer
 from fourtuple.supervisor import events
-from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.leaving import leave
+from fourtuple.supervisor.respawning import Filling
 from fourtuple.supervisor.slots import Slot, Slots
 
 

@@ -10,8 +10,8 @@ from typing import Any
 from fourtuple.errors import ChannelError
 from fourtuple.events import Observer
 from fourtuple.supervisor import events
-from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.process import Worker
+from fourtuple.supervisor.respawning import Filling
 from fourtuple.supervisor.slots import Slot, Slots
 
 #: Seconds between two questions.

@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.places import Place, handshakes
+from fourtuple.supervisor.respawning import Filling
 from fourtuple.supervisor.slots import Slot, Slots
 
 #: The least seconds between steering away from a slot and closing its sockets. A handshake over a quick network takes

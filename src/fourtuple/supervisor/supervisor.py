@@ -18,10 +18,10 @@ from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.changes import Changes
 from fourtuple.supervisor.channel import Answer
-from fourtuple.supervisor.filling import Filling
 from fourtuple.supervisor.heartbeat import Heartbeat
 from fourtuple.supervisor.places import Place, open_places
 from fourtuple.supervisor.process import Command, Worker, this_command
+from fourtuple.supervisor.respawning import Filling
 from fourtuple.supervisor.seat import Handover
 from fourtuple.supervisor.slots import Slots
 from fourtuple.supervisor.upgrade import Link, Successor, taken_over

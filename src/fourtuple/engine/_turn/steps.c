@@ -1,5 +1,5 @@
 /* The first steps of coroutines. A spare task stands in as the current one; it runs a coroutine that waits. The twin is
- * handlers/eager.py, and handlers/spares.py has the tasks. */
+ * handlers/coroutines.py, and handlers/spares.py has the tasks. */
 #include "engine/_turn/turn.h"
 
 /* Call asyncio's _enter_task() or _leave_task(). */

@@ -8,7 +8,7 @@
  *   - A Python thread postpones a timer repeatedly. If that thread cannot run, the timer's signal interrupts the loop's
  *     thread, and faulthandler writes its stack.
  *
- * Without this file the first is done between two bytecodes (see counting.py), and the second is not done.
+ * Without this file the first is done between two bytecodes (see stopping.py), and the second is not done.
  */
 
 #include "compiled.h"

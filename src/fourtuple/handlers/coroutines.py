@@ -16,12 +16,12 @@ from fourtuple.connection import Connection
 from fourtuple.connection.waking import is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.awaited import AwaitedReplies, OneByOne
 from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
+from fourtuple.handlers.tasks import AwaitedReplies, OneByOne
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Stream
 
