@@ -25,7 +25,7 @@ from fourtuple.observe.json import JsonLines
 from fourtuple.signals import StopSignals, ignored, stop_signals
 from fourtuple.supervisor import events
 from fourtuple.supervisor.asked import service_of
-from fourtuple.supervisor.keeping import Keeping
+from fourtuple.supervisor.fd_store import Keeping
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
 from fourtuple.supervisor.stored import names_of

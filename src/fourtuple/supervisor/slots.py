@@ -23,7 +23,7 @@ def _backoff() -> Backoff:
 class Slot:
     """One worker's place. One worker at a time serves it; another may be starting, or draining after it.
 
-    Who accepts at its passive sockets (how a worker comes and goes is in filling.py)::
+    Who accepts at its passive sockets (how a worker comes and goes is in respawning.py)::
 
         its worker --- dies: after 1 s; does not answer: at once ---> a sibling, which has borrowed them
             ^                                                            |

@@ -1,4 +1,4 @@
-"""Passive sockets that the service manager has kept of the supervisor before this one: see :mod:`.keeping`.
+"""Passive sockets that the service manager has kept of the supervisor before this one: see :mod:`.fd_store`.
 
 The name of a descriptor (FDNAME) tells its place: ``fourtuple-<address in base 32>-<index>-<slot>``, where the index is
 that in the kernel's array. Behind the address, a NUL and the label follow, if there is one.
