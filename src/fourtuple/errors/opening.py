@@ -15,7 +15,7 @@ class ConnectError(FourTupleError, OSError):
     """
 
     meaning = "the connection could not be made"
-    explanation = ""
+    explanation: str = ""
     #: The explanation of a failure at a Unix socket, where it is another one.
     _of_unix = ""
 

@@ -4,7 +4,7 @@
 
     steering  sharing  plan  seat            PURE: who gets connections, shares of limits, what a process is given
     places  slots                            the passive sockets; what is known of each worker
-    process  channel  respawning  heartbeat     workers: started, asked, started again, ended
+    process  channel  respawning  heartbeat  workers: started, asked, started again, ended
     changes  leaving  upgrade  supervisor    rolls, more or fewer workers, a new program; all of it together
     worker                                   the other side, in the worker
     fd_store  stored  reload                 sockets that the service manager keeps; files that are saved
