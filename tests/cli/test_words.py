@@ -20,7 +20,7 @@ from inspector.sample import SAMPLE
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("workers", "abc"), "expected a whole number from 1 to 1024, got 'abc'"),
+        (("workers", "abc"), "expected a whole number from 1 to 256, got 'abc'"),
         (("probe", "127.0.0.1:1", "--count", "x"), "expected a whole number, 1 or more, got 'x'"),
         (("ports", "0"), "0 is no port: with it the kernel chooses one"),
         (("ports", "0-3"), "0 is no port"),
