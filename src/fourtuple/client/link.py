@@ -72,6 +72,15 @@ class AsyncLink(StreamLink):
         # Over TLS these octets need not be a message: a server also sends tickets (RFC 8446, 4.6.1).
         return None if self.sealed or self._takes_pushes else unasked(self.name)
 
+    @property
+    def taken(self) -> int:
+        stream = self.stream
+        if stream.writing is not Half.ENDING:
+            return stream.octets_out
+        # Behind close(), what waits in the outbox still leaves, as far as the peer reads it.
+        layer = stream.layer
+        return stream.octets_out + stream.outbox_size + (0 if layer is None else layer.holding)
+
     def close(self) -> None:
         self.connection.close()
 
