@@ -32,8 +32,8 @@ class Interrupting:
         if event not in ("call", "return", "c_return") or self.where:
             return
         if event == "c_return" and argument.__name__ == "__enter__":
-            # Since 3.14 `with` calls it as any other function, which a profile function sees. In 3.14 a signal handler may
-            # run there, and leaves the lock taken: no code within the `with` can see that. In 3.15 none runs there.
+            # Since 3.14 `with` calls it as any other function, which a profile function sees. In 3.14 a signal handler
+            # may run there, and leaves the lock taken: no code within the `with` can see that. In 3.15 none runs there.
             return
         code, back = frame.f_code, frame.f_back
         caller = back.f_code.co_filename if event == "return" and back is not None else ""
