@@ -36,6 +36,8 @@ from fourtuple.errors import DeadlinePassed, FourTupleError
 from fourtuple.pool import Call
 from interrupting import Interrupt, interrupts
 
+pytestmark = pytest.mark.slow  # a sweep
+
 SECONDS = 30.0
 AT_ONCE = Retries(delay=0.001, max_delay=0.001, after_loss=0.0)
 CLIENT = (client_module, working, changes, dialling, link)

@@ -19,6 +19,8 @@ from fourtuple.options import Declared, Operations, Sockets, Tls, declared
 from fourtuple.serving.group import Group
 from fourtuple.signals import StopSignals
 
+pytestmark = pytest.mark.slow  # a sweep
+
 #: As TOML. No number is that of a user: the tests may run as root.
 HOSTILE = {
     "nul": r'"a\u0000b"', "superscript": '"²"', "empty": '""', "long": f'"{"a" * 5000}"', "negative text": '"-5"',

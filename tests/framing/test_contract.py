@@ -14,6 +14,8 @@ from fourtuple.testing.fuzz import fuzz
 from framing.selection import few_by_default
 from framing.vectors import KNOWN
 
+pytestmark = pytest.mark.slow  # a sweep over all framings; CI runs it on each version
+
 #: Set FOURTUPLE_FUZZ_CASES=1000000 to run that many.
 CASES = int(os.environ.get("FOURTUPLE_FUZZ_CASES", "200"))
 #: There are many framings, and each is tried: where no more cases are asked for, a tenth of the examples is plenty.

@@ -177,6 +177,7 @@ def test_dropped_lines_are_an_error(tmp_path: Path) -> None:
         for _ in range(MANY):
             log(PAUSED)
         assert [error.strerror for error in failed] == ["its reader is too slow"]
+        log.finish(0.0)  # which ends its thread
 
 
 def test_a_line_longer_than_a_piece_is_written_whole(tmp_path: Path) -> None:

@@ -25,6 +25,8 @@ from cli.conftest import ENVIRONMENT, FOURTUPLE
 from supervisor.scene import PROMPT, SERVICE
 from supervisor.traffic import PATIENCE, Traffic, read_line
 
+pytestmark = pytest.mark.slow  # dozens of processes
+
 PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -48,6 +48,8 @@ SOURCE = """
 import os
 from fourtuple import Service
 
+pytestmark = pytest.mark.slow  # dozens of processes
+
 service = Service("line")
 
 @service.reply

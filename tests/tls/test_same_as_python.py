@@ -20,6 +20,8 @@ from conftest import RunAsync
 from fourtuple import fast_path
 from handlers.crowds import FRAMINGS, KINDS, WORDS, Speaker, both_played, each_once, pieces_of
 
+pytestmark = pytest.mark.slow  # a sweep
+
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 ENDS = ["finish", "reset", "stay", "close_notify", "close_notify and stay", "noise", "half a record"]
 #: Each peer: words, where they are cut into records, its end, and how many octets of the wire come with the next ones.
