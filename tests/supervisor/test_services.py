@@ -44,11 +44,11 @@ from supervisor.test_command import (
 from supervisor.test_command import manager as manager
 from supervisor.traffic import PATIENCE, Traffic, read_line
 
+pytestmark = pytest.mark.slow  # dozens of processes
+
 SOURCE = """
 import os
 from fourtuple import Service
-
-pytestmark = pytest.mark.slow  # dozens of processes
 
 service = Service("line")
 
