@@ -28,8 +28,9 @@ from fourtuple.observe.raised import trimmed
 from fourtuple.operations.running import Operated
 from fourtuple.options import Limits, Operations
 from fourtuple.server import Server
+from fourtuple.serving.closing import run_bounded
 from fourtuple.serving.group import Group
-from fourtuple.serving.run import LoopFactory, StoppedEarly, run_bounded, serve_until_stopped
+from fourtuple.serving.run import LoopFactory, StoppedEarly, serve_until_stopped
 from fourtuple.signals import StopSignals, stop_signals
 
 #: Seconds that the end waits for a slow reader of the lines.

@@ -21,6 +21,7 @@ from fourtuple.options import Operations, check_callable, check_function, check_
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.closing import run_bounded
 from fourtuple.serving.group import Group
 from fourtuple.serving.guarding import guarded
 from fourtuple.serving.run import (
@@ -28,7 +29,6 @@ from fourtuple.serving.run import (
     ServerOptions,
     StoppedEarly,
     check_no_loop,
-    run_bounded,
     serve_until_stopped,
 )
 from fourtuple.signals import stop_signals

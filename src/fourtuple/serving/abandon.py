@@ -16,8 +16,6 @@ T = TypeVar("T")
 #: What a loop calls with an error that nothing else gets.
 Handler = Callable[[asyncio.AbstractEventLoop, dict[str, Any]], object]
 
-#: Seconds that a remaining task gets to end after each of its two cancellations.
-TASK_SECONDS = 0.5
 #: Seconds that a closing loop waits for running calls of :func:`asyncio.to_thread`.
 EXECUTOR_SECONDS = 0.5
 
@@ -66,6 +64,11 @@ class _Keeper:
 _keeper = _Keeper()
 
 
+def is_disowned(task: asyncio.Task[Any]) -> bool:
+    """Return whether a task was disowned, and is not done."""
+    return _keeper.keeps(task)
+
+
 def hide(task: asyncio.Task[Any]) -> None:
     """Hide a task from :func:`asyncio.all_tasks`. Who hides it holds it, and ends or disowns it in bounded time.
 
@@ -73,36 +76,6 @@ def hide(task: asyncio.Task[Any]) -> None:
     """
     # The function is documented, for task implementations.
     asyncio.tasks._unregister_task(task)
-
-
-class Closing:
-    """What a loop that an exception has left waits for when it closes: its main task alone.
-
-    A SystemExit or KeyboardInterrupt of the program leaves the loop at once, with all its tasks. asyncio.Runner then
-    cancels them all and waits without a bound. The others are hidden from it: the main task ends them.
-    """
-
-    def __init__(self) -> None:
-        self._main: asyncio.Task[Any] | None = None
-        #: The tasks that were hidden.
-        self._hidden: set[asyncio.Task[Any]] = set()
-
-    def begin(self) -> None:
-        """Take the current task as the main task."""
-        self._main = asyncio.current_task()
-
-    def left(self) -> None:
-        """The loop was left, and is about to close."""
-        if self._main is None or self._main.done():
-            return
-        for task in asyncio.all_tasks(self._main.get_loop()) - {self._main}:
-            self._hidden.add(task)
-            hide(task)
-
-    def others(self) -> set[asyncio.Task[Any]]:
-        """Return all tasks but the main task that have not ended, and were not disowned meanwhile."""
-        found = asyncio.all_tasks() | {task for task in self._hidden if not (task.done() or _keeper.keeps(task))}
-        return found - {asyncio.current_task()}
 
 
 def disown(task: asyncio.Task[Any]) -> None:

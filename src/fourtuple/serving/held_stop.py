@@ -43,7 +43,7 @@ class HeldStop:
     def __init__(
         self, loop: asyncio.AbstractEventLoop, signals: StopSignals, seconds: Callable[[], float | None]
     ) -> None:
-        self._pulse = Pulse(loop)
+        self._pulse = Pulse(lambda: loop)
         self._signals = signals
         self._seconds = seconds
         # A signal handler may interrupt any code, and set() of an Event that it interrupts in set() would wait forever.

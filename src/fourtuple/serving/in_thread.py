@@ -15,8 +15,9 @@ from fourtuple.options import check_callable
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
+from fourtuple.serving.closing import run_bounded
 from fourtuple.serving.drain import ABORT_SECONDS
-from fourtuple.serving.run import CANCELLED, LoopFactory, ServerOptions, retrieved, run_bounded
+from fourtuple.serving.run import CANCELLED, LoopFactory, ServerOptions, retrieved
 from fourtuple.serving.thread_end import ServerThread
 from fourtuple.typevars import In, L, Out, S
 

@@ -13,7 +13,7 @@ class Pulse:
     Parameters
     ----------
     loop
-        The loop; or a function that returns it, None while there is none.
+        Returns the loop; None while there is none.
     beat
         Called in the loop's thread by each callback. Default: nothing.
     """
@@ -22,7 +22,7 @@ class Pulse:
 
     def __init__(
         self,
-        loop: asyncio.AbstractEventLoop | Callable[[], asyncio.AbstractEventLoop | None],
+        loop: Callable[[], asyncio.AbstractEventLoop | None],
         beat: Callable[[], object] | None = None,
     ) -> None:
         self._loop = loop
@@ -35,7 +35,7 @@ class Pulse:
     def ask(self) -> bool:
         """Schedule a callback; return False if the loop is closed."""
         self.came, self.asked = False, time.monotonic()
-        loop = self._loop if isinstance(self._loop, asyncio.AbstractEventLoop) else self._loop()
+        loop = self._loop()
         if loop is not None:
             try:
                 loop.call_soon_threadsafe(self._come)

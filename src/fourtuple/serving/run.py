@@ -6,7 +6,7 @@ import asyncio
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypedDict, TypeVar, Unpack
 
@@ -28,8 +28,8 @@ from fourtuple.options import (
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
-from fourtuple.serving.abandon import TASK_SECONDS, BoundedExecutor, Closing, disown
 from fourtuple.serving.alarms import Alarm
+from fourtuple.serving.closing import run_bounded
 from fourtuple.serving.group import Group
 from fourtuple.serving.held_stop import HeldStop
 from fourtuple.serving.tear_down import LAST_SECONDS
@@ -189,7 +189,7 @@ class _Stopping:
         self._cancelled_at = self._cancelled_at or now
         self._main.cancel()
         seconds = LAST_SECONDS if last else self._group.tear_down_timeout
-        self._keep_waiting()
+        self._cancel_timer()
         if seconds is not None:
             self._next = self._loop.call_later(seconds, self._set_up_goes_on, last)
 
@@ -205,7 +205,7 @@ class _Stopping:
             )
         self._cancel_start(last=True)
 
-    def _keep_waiting(self) -> None:
+    def _cancel_timer(self) -> None:
         if self._next is not None:
             self._next.cancel()
 
@@ -217,7 +217,7 @@ class _Stopping:
         try:
             async with group:
                 self._listening = True
-                self._keep_waiting()
+                self._cancel_timer()
                 self._forget_cancellation()
                 self._signals.say(", the tear-down not finished", group.living)
                 self._heard = 0  # if the set-up went on in spite of its cancellation, the server drains now
@@ -239,7 +239,7 @@ class _Stopping:
                 raise ServiceError(CANCELLED) from None
             raise StoppedEarly(first) from None
         finally:
-            self._keep_waiting()
+            self._cancel_timer()
 
     async def _served(self) -> None:
         """Wait until the servers have stopped.
@@ -318,57 +318,6 @@ def _watched(
         yield
     finally:
         watchdog.stop()
-
-
-def run_bounded(
-    runner: asyncio.Runner, main: Callable[[], Coroutine[Any, Any, T]], signals: StopSignals | None = None
-) -> T:
-    """Run ``main()``, and bound the time that the loop and the process wait afterwards for what the program has begun.
-
-    asyncio waits without a bound for the remaining tasks when a loop closes, and for calls of
-    :func:`asyncio.to_thread`. For the latter, Python waits again when the process ends.
-    """
-    closing = Closing()
-
-    async def bounded() -> T:
-        closing.begin()
-        asyncio.get_running_loop().set_default_executor(BoundedExecutor())
-        try:
-            return await main()
-        finally:
-            await _leave_no_task(closing)
-
-    try:
-        return runner.run(bounded())
-    except (SystemExit, KeyboardInterrupt):
-        if signals is not None:
-            signals.loop_left = True
-        closing.left()
-        raise
-
-
-async def _leave_no_task(closing: Closing) -> None:
-    """Cancel all other tasks before the loop closes. asyncio also does that, but waits for them without a bound.
-
-    A task that does not end is cancelled a second time, then reported to the loop's exception handler and abandoned.
-    """
-    loop = asyncio.get_running_loop()
-    left = closing.others()
-    cancelled: asyncio.CancelledError | None = None
-    for _ in range(2):
-        for task in left:
-            task.cancel()
-        try:
-            if left:
-                _, left = await asyncio.wait(left, timeout=TASK_SECONDS)
-        except asyncio.CancelledError as error:  # the loop closes: one of these tasks has ended the interpreter
-            cancelled = error
-            left = closing.others()
-    for task in left:
-        disown(task)
-        loop.call_exception_handler({"message": "fourtuple: a task does not end and is abandoned", "task": task})
-    if cancelled is not None:
-        raise cancelled
 
 
 @contextmanager

@@ -66,7 +66,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="fourtuple-watchdog", daemon=True)
         self._ended = threading.Event()
         self._lock = threading.Lock()  # for what both threads write: the tripwire, and the loop's thread and frame
-        self._pulse = Pulse(loop, self._beat)
+        self._pulse = Pulse(lambda: loop, self._beat)
         # In which thread a callback has run, and inside of which frame.
         self._loop_thread = 0
         self._base: FrameType | None = None

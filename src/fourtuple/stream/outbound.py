@@ -111,7 +111,7 @@ class Outbound(State):
 
     def write_encoded(self, octets: bytes, count: int, framing: Framing | None = None) -> None:
         """Put the octets of ``count`` encoded messages into the outbox. Raises as :meth:`send`."""
-        self.check_room(len(octets))
+        self._check_room(len(octets))
         self.write_replies(octets, count, framing or self.framing)
 
     def write_replies(self, octets: bytes, count: int, framing: Framing) -> None:
@@ -171,10 +171,10 @@ class Outbound(State):
 
     def write(self, octets: bytes) -> None:
         """Put octets into the outbox unchanged. Raises as :meth:`send`."""
-        self.check_room(len(octets))
+        self._check_room(len(octets))
         self.put(octets)
 
-    def check_room(self, size: int) -> None:
+    def _check_room(self, size: int) -> None:
         """Raise what :meth:`send` raises if nothing can be sent, or the outbox is full.
 
         Called before a message is added: one larger than the limit can be sent, to an outbox that is not full.
