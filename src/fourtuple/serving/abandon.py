@@ -70,7 +70,7 @@ def is_disowned(task: asyncio.Task[Any]) -> bool:
 
 
 def hide(task: asyncio.Task[Any]) -> None:
-    """Hide a task from :func:`asyncio.all_tasks`. Who hides it holds it, and ends or disowns it in bounded time.
+    """Hide a task from :func:`asyncio.all_tasks`. The caller keeps it, and ends or disowns it in bounded time.
 
     A loop that closes begins to wait for all tasks at once, without a bound. To disown one of them is too late then.
     """
