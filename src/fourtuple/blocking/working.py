@@ -1,8 +1,8 @@
 """The I/O of a blocking client, done by the threads that call it.
 
-One thread connects. On each connection, one of the threads that wait for a reply reads, for all of them. The others wait
-for a change. An attempt to connect gets a thread of its own, until it ends, in two cases: the caller has too little time
-for all of it, or there is another connection, on which a reply may come meanwhile.
+One thread connects. On each connection, one of the threads that wait for a reply reads, for all of them. The others
+wait for a change. An attempt to connect gets a thread of its own, until it ends, in two cases: the caller has too
+little time for all of it, or there is another connection, on which a reply may come meanwhile.
 
 Decisions are made under the lock, and waiting is done without it. A signal handler that raises may run anywhere, so a
 thread records each reservation in its :class:`Work` before it makes it, and its ``finally`` releases what is recorded.
