@@ -16,7 +16,7 @@ from certificates import Files, trusting
 from fourtuple import Deadlines, Limits, Proxy, Server, Tls, adapters, events
 from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
-from fourtuple.handlers.passing import FarEnd
+from fourtuple.handlers.socketpair import FarEnd
 from rig import Peer, turns, until
 
 

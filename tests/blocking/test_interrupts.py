@@ -17,6 +17,7 @@ from fourtuple.blocking import (
     BlockingConnection,
     Client,
     changes,
+    client_io,
     connect,
     connection,
     dialling,
@@ -28,10 +29,9 @@ from fourtuple.blocking import (
     sending,
     shared_socket,
     wait,
-    working,
 )
 from fourtuple.blocking import client as client_module
-from fourtuple.blocking.work import Work
+from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.errors import DeadlinePassed, FourTupleError
 from fourtuple.pool import Call
 from interrupting import Interrupt, interrupts
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.slow  # a sweep
 
 SECONDS = 30.0
 AT_ONCE = Retries(delay=0.001, max_delay=0.001, after_loss=0.0)
-CLIENT = (client_module, working, changes, dialling, link)
+CLIENT = (client_module, client_io, changes, dialling, link)
 CONNECTION = (connection, receiving, requests, select, shared_socket)
 
 
@@ -141,10 +141,10 @@ def test_the_request_of_another_thread_survives_an_interrupt_of_the_thread_that_
             others.append(other)
             client.request(b"asked", SECONDS)
 
-        for where in interrupts(ask, working, sending, pool.pool, pool.calls, pool.receiving, pool.correlation):
+        for where in interrupts(ask, client_io, sending, pool.pool, pool.calls, pool.receiving, pool.correlation):
             while others:
                 other = others.pop()
-                client._work(Work(lambda: other.done, other))  # noqa: B023  # called at once
+                client._work(ThreadWork(lambda: other.done, other))  # noqa: B023  # called at once
                 assert not isinstance(other.error, DeadlinePassed), where
             check(client, where)
             # It may be sent again only if it was certainly not sent before.
@@ -168,7 +168,7 @@ def test_a_thread_that_waits_for_another_ones_reading(address: str) -> None:
             finally:
                 reading.reader = None
 
-        for where in interrupts(ask, client_module, working, changes):
+        for where in interrupts(ask, client_module, client_io, changes):
             assert is_free(client._lock), where
             assert client._working == set(), where
             assert not client._changes._places or where.startswith("Changes."), where

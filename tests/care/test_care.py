@@ -17,7 +17,7 @@ from fourtuple.care.drawing import lines, svg
 from fourtuple.care.packets import is_syn, payload_of, turned
 from fourtuple.care.path import Path
 from fourtuple.care.running import Sample
-from fourtuple.care.telling import events, summary
+from fourtuple.care.sentences import events, summary
 from fourtuple.cli.care import care
 from fourtuple.net.tcpinfo import TcpInfo
 

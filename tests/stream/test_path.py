@@ -18,7 +18,7 @@ from fourtuple.framing import parse_framing
 from fourtuple.options import Limits
 from fourtuple.rates.throttle import Throttle
 from fourtuple.stream import Half, Layer, Path, Stream, checking
-from fourtuple.stream.rarely import Rarely
+from fourtuple.stream.rare import Rare
 from fourtuple.stream.state import State
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
@@ -157,7 +157,7 @@ def test_a_wrong_path_is_seen() -> None:
 FIELDS = {
     *State.__slots__,
     *fast_path.TWINS["StreamFields"].__dict__["__slots__"],
-    *(name for name, value in vars(State).items() if isinstance(value, Rarely | property)),
+    *(name for name, value in vars(State).items() if isinstance(value, Rare | property)),
 }
 
 

@@ -25,7 +25,7 @@ from fourtuple import Address, Endpoint, Limits, Server, Service, Sockets
 from fourtuple.errors import OperationError
 from fourtuple.net.descriptors import default_connections
 from fourtuple.net.given import Inherited
-from fourtuple.supervisor.asked import Asked
+from fourtuple.supervisor.listen_address import ListenAddress
 from fourtuple.supervisor.process import Report
 from fourtuple.supervisor.seat import HandedPlace, Handover
 from fourtuple.supervisor.shares import Part, Shares
@@ -536,17 +536,17 @@ def test_who_takes_over_which_place(tmp_path: Path) -> None:
                 (names[2], third, ""),
             )
         )
-        asked = [
-            Asked(Address.parse("127.0.0.1:0"), Sockets(), "post"),
-            Asked(Address.parse("127.0.0.1:0"), Sockets(backlog=7), "mail"),
-            Asked(Address.parse(names[1]), Sockets(), "post"),
+        wanted = [
+            ListenAddress(Address.parse("127.0.0.1:0"), Sockets(), "post"),
+            ListenAddress(Address.parse("127.0.0.1:0"), Sockets(backlog=7), "mail"),
+            ListenAddress(Address.parse(names[1]), Sockets(), "post"),
         ]
-        taken = taken_over(Handover(-1, handed, 1), asked)
+        taken = taken_over(Handover(-1, handed, 1), wanted)
         for place in (*taken.places, *taken.dropped):
             stack.callback(place.close)
         assert taken.link is None
         assert [(str(place.name), place.label) for place in taken.places] == [(names[0], "mail"), (names[1], "post")]
-        assert taken.left == [asked[0]], "a port that the kernel chose stays with its service"
+        assert taken.left == [wanted[0]], "a port that the kernel chose stays with its service"
         assert [str(place.name) for place in taken.dropped] == [names[2]]
 
 

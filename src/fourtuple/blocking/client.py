@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
+from fourtuple.blocking.client_io import ClientIO, link_of
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import after
 from fourtuple.blocking.pushes import PushStream
-from fourtuple.blocking.work import Work
-from fourtuple.blocking.working import Working, link_of
+from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, OptionError
 from fourtuple.events import ClientStatistics, Event
@@ -30,7 +30,7 @@ from fourtuple.pool.pushes import NOTHING
 from fourtuple.typevars import Generic, In_co, Out_contra, Ping
 
 
-class Client(Working, Generic[In_co, Out_contra]):
+class Client(ClientIO, Generic[In_co, Out_contra]):
     """A client that stays connected, for code that blocks: a connection is there when a request needs one.
 
     ``with Client(address, framing) as client: reply = client.request(message)``. Several threads may use it. Its
@@ -104,7 +104,7 @@ class Client(Working, Generic[In_co, Out_contra]):
 
     def _outcome(self, call: Call, method: str) -> Any:
         """Put a call into the queue, and work until it is done."""
-        work, inside = Work(lambda: call.done, call), self._is_inside()
+        work, inside = ThreadWork(lambda: call.done, call), self._is_inside()
         try:
             with self._lock:
                 self._check_may_wait(method, inside=inside)
@@ -173,7 +173,7 @@ class Client(Working, Generic[In_co, Out_contra]):
     def _next_push(self, timeout: float | None) -> Any:
         inbox = self.pool.inbox
         assert inbox is not None
-        work = Work(lambda: len(inbox) > 0 or self.pool.closed, None, after(timeout, self.clock))
+        work = ThreadWork(lambda: len(inbox) > 0 or self.pool.closed, None, after(timeout, self.clock))
         inside = self._is_inside()
         try:
             with self._lock:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from fourtuple.care.running import Sample
-from fourtuple.care.telling import Event
+from fourtuple.care.sentences import Event
 
 _BARS = " ▁▂▃▄▅▆▇█"
 #: What is drawn: its name, its unit, and where it stands.

@@ -79,7 +79,7 @@ def _run(settings: Settings, *, live: bool) -> list[Sample]:
 
 def _tell(samples: list[Sample]) -> None:
     from fourtuple.care.drawing import lines
-    from fourtuple.care.telling import events, summary
+    from fourtuple.care.sentences import events, summary
 
     if not is_terminal(sys.stdout):
         click.echo("\n".join(lines(samples, _WIDTH)))
@@ -92,7 +92,7 @@ def _tell(samples: list[Sample]) -> None:
 
 def _draw(samples: list[Sample], path: str) -> None:
     from fourtuple.care.drawing import svg
-    from fourtuple.care.telling import events
+    from fourtuple.care.sentences import events
 
     try:
         with open(path, "w", encoding="utf-8") as file:

@@ -16,7 +16,7 @@ from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
 from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines, Limits, Sockets, Tls, nearest
-from fourtuple.supervisor.asked import Asked, label_of
+from fourtuple.supervisor.listen_address import ListenAddress, label_of
 
 if TYPE_CHECKING:
     from fourtuple.options.endpoint import Endpoint
@@ -36,7 +36,7 @@ class Program(ABC):
 
     @property
     @abstractmethod
-    def asked(self) -> tuple[Asked, ...]:
+    def listen_on(self) -> tuple[ListenAddress, ...]:
         """Where to listen, with the label of each address."""
 
     @property
@@ -62,7 +62,7 @@ class Program(ABC):
     @property
     def named_on_machine(self) -> list[tuple[str, Sockets]]:
         """The options of sockets with a name that the machine has to know, such as an owner, each with a label."""
-        found = [("", self.options.sockets), *((each.label, each.sockets) for each in self.asked)]
+        found = [("", self.options.sockets), *((each.label, each.sockets) for each in self.listen_on)]
         return [
             (label, options)
             for label, options in dict.fromkeys(found)
@@ -98,8 +98,8 @@ class OneService(Program):
         return Path(first[0]).stem if first else ""
 
     @property
-    def asked(self) -> tuple[Asked, ...]:
-        return tuple(Asked(address, self.options.sockets) for address in self.where.addresses)
+    def listen_on(self) -> tuple[ListenAddress, ...]:
+        return tuple(ListenAddress(address, self.options.sockets) for address in self.where.addresses)
 
     @property
     def limits(self) -> Mapping[str, Limits]:
@@ -139,14 +139,14 @@ class OfFile(Program):
         return "-".join(service.name for service in self.services)
 
     @property
-    def asked(self) -> tuple[Asked, ...]:
-        found: list[Asked] = []
+    def listen_on(self) -> tuple[ListenAddress, ...]:
+        found: list[ListenAddress] = []
         for service in self.services:
             sockets = service.options.sockets
-            found += [Asked(address, sockets, service.name) for address in service.listen]
+            found += [ListenAddress(address, sockets, service.name) for address in service.listen]
             for number, each in enumerate(service.endpoints, 1):
                 label = label_of(service.name, number)
-                found += [Asked(address, each.sockets or sockets, label) for address in each.listen]
+                found += [ListenAddress(address, each.sockets or sockets, label) for address in each.listen]
         return tuple(found)
 
     @property
@@ -188,7 +188,7 @@ class OfFile(Program):
 
     def in_worker(self, end: WorkerEnd) -> list[ToServe]:
         opened = [(each.label, each.address) for each in end.seat.sockets]
-        changed = difference(opened, [(each.label, str(each.address)) for each in self.asked])
+        changed = difference(opened, [(each.label, str(each.address)) for each in self.listen_on])
         if changed:
             raise Failure(changed, Exit.USAGE)
         shares = end.shares(self.limits | self._limits_of_endpoints)

@@ -123,11 +123,11 @@ def serve(
         program.to_serve()
         return
     if not isinstance(program, OneService):
-        where.tell_left_out([each.address for each in program.asked], f"no service of {FILE_NAME} listens there")
+        where.tell_left_out([each.address for each in program.listen_on], f"no service of {FILE_NAME} listens there")
     if seat is None and program.options.operations.http is not None:
         from fourtuple.cli.beforehand import check_http  # imported here: most servers have no pages
 
-        check_http(program.options.operations, [each.address for each in program.asked], program.options.where)
+        check_http(program.options.operations, [each.address for each in program.listen_on], program.options.where)
     supervised = reload or handover is not None or program.options.processes.workers is not None
     if pcap and (seat or supervised):
         raise click.UsageError("--pcap does not work with --workers or --reload: every worker would write the file.")

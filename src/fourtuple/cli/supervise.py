@@ -24,8 +24,8 @@ from fourtuple.net.sdnotify import Manager
 from fourtuple.observe.json import JsonLines
 from fourtuple.signals import StopSignals, ignored, stop_signals
 from fourtuple.supervisor import events
-from fourtuple.supervisor.asked import service_of
 from fourtuple.supervisor.fd_store import Keeping
+from fourtuple.supervisor.listen_address import service_of
 from fourtuple.supervisor.reload import Watch
 from fourtuple.supervisor.seat import Handover
 from fourtuple.supervisor.stored import names_of
@@ -81,7 +81,7 @@ class SuperviseRun:
         loop.set_exception_handler(self._log.uncaught)
         program = self._program
         self._supervisor = supervisor = Supervisor(
-            *program.asked,
+            *program.listen_on,
             processes=program.options.processes,
             deadlines=program.deadlines,
             observer=self._tell,

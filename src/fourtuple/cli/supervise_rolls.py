@@ -104,7 +104,8 @@ class Rolls:
     def _check_addresses(self, program: Program) -> None:
         """Raise a :class:`Failure` if a program listens elsewhere: the passive sockets are open, and stay."""
         before, now = (
-            [(each.label, str(each.address)) for each in asked] for asked in (self._supervisor.asked, program.asked)
+            [(each.label, str(each.address)) for each in addresses]
+            for addresses in (self._supervisor.listen_on, program.listen_on)
         )
         if changed := difference(before, now):
             raise Failure(changed, Exit.USAGE)

@@ -31,7 +31,7 @@ class ToServe:
     options: Configuration
     #: Its name in the file, with which its lines begin; empty for the only service of a command line.
     label: str = ""
-    #: The labels of the places, for a worker: see :mod:`fourtuple.supervisor.asked`.
+    #: The labels of the places, for a worker: see :mod:`fourtuple.supervisor.listen_address`.
     labels: Sequence[str] = ()
 
     def named(self, text: object) -> str:

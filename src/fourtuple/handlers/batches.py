@@ -12,11 +12,11 @@ from fourtuple.connection.waking import until_relieved
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.spares import in_context
 from fourtuple.handlers.tasks import OneByOne
+from fourtuple.handlers.with_connection import with_connection
 from fourtuple.options.checking import seen
 from fourtuple.service import Service
 from fourtuple.service.handler import ReplyHandler

@@ -16,12 +16,12 @@ from fourtuple.connection import Connection
 from fourtuple.connection.waking import is_receiving, until_relieved, wake_receiver
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.inline import RepliesOfBatch
-from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.spares import CancelledOnRequest, in_context
+from fourtuple.handlers.task_references import TaskReferences, current_task
 from fourtuple.handlers.tasks import AwaitedReplies, OneByOne
+from fourtuple.handlers.with_connection import with_connection
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Stream
 
@@ -185,23 +185,23 @@ class EagerReplies(RepliesOfBatch, OneByOne):
         finally:
             self._exit(task)
 
-    def _next(self, keeping: Keeping) -> Coroutine[Any, Any, None] | None:
+    def _next(self, references: TaskReferences) -> Coroutine[Any, Any, None] | None:
         """Return the work of the other messages, for the task that stood in; None if none can be handled now."""
-        return self._others(keeping) if self._has_next() else None
+        return self._others(references) if self._has_next() else None
 
-    async def _others(self, keeping: Keeping) -> None:
+    async def _others(self, references: TaskReferences) -> None:
         self._enter(current_task())
-        own = keeping.begin()  # with the references of _enter()
+        own = references.begin()  # with the references of _enter()
         try:
-            await self._each(keeping)
+            await self._each(references)
         finally:
             self._exit(current_task())
-            keeping.go_back(own)
+            references.go_back(own)
 
-    async def _each(self, keeping: Keeping) -> None:
+    async def _each(self, references: TaskReferences) -> None:
         """As the base does, in one coroutine for all messages."""
         stream, share, function, spares = self.stream, self.channel.engine.share, self._function, self.host.spares
-        while not keeping.kept and self._has_next():
+        while not references.kept and self._has_next():
             if share.over:
                 await self.connection._behind_others()
                 continue

@@ -10,8 +10,8 @@ from fourtuple import fast_path
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Share
 from fourtuple.framing import Framing, Unmapped
-from fourtuple.handlers.holding import with_connection
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.with_connection import with_connection
 from fourtuple.service import ReplyAndClose, ReplyHandler, Service
 from fourtuple.stream import Half, Path, Stream, Unsendable
 

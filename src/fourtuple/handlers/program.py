@@ -19,7 +19,7 @@ from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed, HandlerFailed
 from fourtuple.four_tuple import FourTuple, Name
-from fourtuple.handlers.handing import HandingRunner
+from fourtuple.handlers.handoff import HandoffRunner
 from fourtuple.handlers.runner import Host
 from fourtuple.service import ProgramHandler, Service
 from fourtuple.signals import ends_with_us
@@ -63,7 +63,7 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _STALE}
 
 
-class ProgramRunner(HandingRunner):
+class ProgramRunner(HandoffRunner):
     """One process per connection: started at once, reaped, and killed at the latest when the server ends."""
 
     __slots__ = ("_aborted", "_begun", "_command", "_killer", "_missed", "_process", "_watch")
@@ -142,9 +142,9 @@ class ProgramRunner(HandingRunner):
         self._watch = None
         if self._killer is not None:
             self._killer.cancel()
-        if self._passing is not None:
+        if self._relay is not None:
             # The end that the program had: while it is open here, the near end gets no end of file.
-            self._passing.far.close()
+            self._relay.far.close()
         reason = Reason.ABORTED if watch.cancelled() else self._report(watch)
         self.take_back(reason, at_once=self._aborted)
         self.channel.leave()

@@ -12,15 +12,15 @@ from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
-from fourtuple.handlers.handing import HandingRunner
-from fourtuple.handlers.passing import FarEnd
+from fourtuple.handlers.handoff import HandoffRunner
 from fourtuple.handlers.runner import Host
+from fourtuple.handlers.socketpair import FarEnd
 from fourtuple.net.names import sockaddr_of
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 
 
-class SocketRunner(HandingRunner):
+class SocketRunner(HandoffRunner):
     """Calls ``function(sock, peer)`` in a thread; the connection ends when it returns."""
 
     __slots__ = ("_aborted", "_function", "_missed", "_watch")
@@ -48,7 +48,7 @@ class SocketRunner(HandingRunner):
         peer = sockaddr_of(self.stream.name)
         given = self.hand_over()
         sock: socket.socket
-        if self._passing is not None:
+        if self._relay is not None:
             sock = FarEnd.of(given, peer, sockaddr_of(self.stream.name, local=True))
         else:
             # A second descriptor: the code may close its own, and the server still lingers.
@@ -73,8 +73,8 @@ class SocketRunner(HandingRunner):
         if self._missed is not None:
             self.host.observer(events.DeadlineMissed(self.connection.id, self.connection.name, self._missed))
             self.channel.close(Reason.DEADLINE)
-            if self._passing is not None:
-                self._passing.cut()
+            if self._relay is not None:
+                self._relay.cut()
 
     def _ended(self, watch: asyncio.Future[Any]) -> None:
         self._watch = None
@@ -116,8 +116,8 @@ class SocketRunner(HandingRunner):
 
     def half_close(self) -> None:
         """Let the code see an end of file, by shutdown(2) or over the socketpair."""
-        if self._passing is not None:
-            self._passing.end_inward()
+        if self._relay is not None:
+            self._relay.end_inward()
         else:
             sock = self.channel.socket
             if sock is not None:
@@ -134,7 +134,7 @@ class SocketRunner(HandingRunner):
 
     def abort(self) -> None:
         self._aborted = True
-        if self._watch is not None and self._deadlines is None and self._passing is None:
+        if self._watch is not None and self._deadlines is None and self._relay is None:
             self._watch.cancel()  # it waits for a thread
         super().abort()
 

@@ -12,7 +12,8 @@ So a task that only waits, parked, is entered as the current task for the first 
       |                                  |    end, in the coroutine's own context
       +----------------------------------+
 
-A task that a handler has kept (see :mod:`fourtuple.handlers.keeping`) runs no other handler: it ends with this one.
+A task that a handler has kept (see :mod:`fourtuple.handlers.task_references`) runs no other handler: it ends with this
+one.
 
 Each message has its own context. Few handlers change a context variable, and as long as none has, no code can tell
 whether two messages of a batch have two contexts or one. So those behind the first run in the context of their task,
@@ -30,8 +31,8 @@ from typing import Any, TypeAlias, TypeVar
 
 from fourtuple.engine.eager_future import EagerFuture
 from fourtuple.engine.fields import SparesFields
-from fourtuple.handlers.keeping import Keeping
 from fourtuple.handlers.own_generators import OwnGenerators, own_generators
+from fourtuple.handlers.task_references import TaskReferences
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ _NOTHING = object()
 #: Called when a handler has ended: with the exception that it raised, and whether it was cancelled on request.
 Done: TypeAlias = Callable[[BaseException | None, bool], None]
 #: Called when a handler has ended and its task can run another: returns the work of the next, or None.
-More: TypeAlias = Callable[[Keeping], Coroutine[Any, Any, None] | None]
+More: TypeAlias = Callable[[TaskReferences], Coroutine[Any, Any, None] | None]
 
 
 class CancelledOnRequest(asyncio.CancelledError):
@@ -97,14 +98,14 @@ class Spare:
     async def _stand_by(self) -> None:
         while not self._made:  # a task factory may take the first step within create_task()
             await asyncio.sleep(0)
-        keeping = Keeping(self.task)
-        keeping.begin()
+        references = TaskReferences(self.task)
+        references.begin()
         try:
-            await self._run_each(keeping)
+            await self._run_each(references)
         finally:
-            keeping.end()
+            references.end()
 
-    async def _run_each(self, keeping: Keeping) -> None:
+    async def _run_each(self, references: TaskReferences) -> None:
         while self._spares.park(self):
             try:
                 await self.parked
@@ -118,13 +119,13 @@ class Spare:
                     self.task.uncancel()
             if self._work is None:
                 return  # it stood in for a handler that has kept it
-            await self._run(keeping)
-            if keeping.kept:
+            await self._run(references)
+            if references.kept:
                 return  # a later cancellation may be meant for the handler that has ended
             if self._lends_context and not self._spares.sharing:
                 return  # its context may hold what a handler has set
 
-    async def _run(self, keeping: Keeping) -> None:
+    async def _run(self, references: TaskReferences) -> None:
         work, more, done = self._work, self._more, self._done
         assert more is not None and done is not None
         error: BaseException | None = None
@@ -132,7 +133,7 @@ class Spare:
         try:
             while work is not None:
                 await work
-                work = None if keeping.kept else more(keeping)
+                work = None if references.kept else more(references)
         except BaseException as raised:
             error = raised
             on_request = isinstance(error, asyncio.CancelledError) and self.task.cancelling() > 0

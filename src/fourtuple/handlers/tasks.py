@@ -17,8 +17,8 @@ from fourtuple.engine import Channel
 from fourtuple.errors import DeadlinePassed
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers import loss
-from fourtuple.handlers.keeping import Keeping, current_task
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.task_references import TaskReferences, current_task
 from fourtuple.service import ReplyHandler, ReplyKind, Service
 from fourtuple.stream import Half, Reason
 
@@ -205,16 +205,16 @@ class OneByOne(AwaitedReplies):
 
     async def _work(self) -> None:
         """Handle what is in the inbox, in a task. If a handler keeps the task, another one does the rest."""
-        keeping = Keeping(current_task())
-        keeping.begin()
+        references = TaskReferences(current_task())
+        references.begin()
         try:
-            await self._each(keeping)
+            await self._each(references)
         finally:
-            keeping.end()
+            references.end()
 
-    async def _each(self, keeping: Keeping) -> None:
+    async def _each(self, references: TaskReferences) -> None:
         """Handle what is in the inbox, until a handler has kept the task."""
-        while not keeping.kept and self._has_next():
+        while not references.kept and self._has_next():
             await self._one()
 
     async def _one(self) -> None:

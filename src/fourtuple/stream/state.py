@@ -33,7 +33,7 @@ from fourtuple.options import Limits
 from fourtuple.rates.throttle import Throttle
 from fourtuple.stream.fields import StreamFields
 from fourtuple.stream.layer import Layer
-from fourtuple.stream.rarely import Rarely
+from fourtuple.stream.rare import Rare
 from fourtuple.stream.raw import Raw
 from fourtuple.stream.requests import Requests
 from fourtuple.stream.values import Half, Path
@@ -65,35 +65,35 @@ class State(StreamFields):
     )
 
     # Few streams ever set these fields, so they have no slots.
-    _finished = Rarely(False)
+    _finished = Rare(False)
     #: The PROXY header that came before the conversation.
-    proxy_header: Rarely[Any] = Rarely(None)
-    _transport_name: Rarely[Name | None] = Rarely(None)
+    proxy_header: Rare[Any] = Rare(None)
+    _transport_name: Rare[Name | None] = Rare(None)
     #: Whether the peer's FIN has come, after octets that are not read yet.
-    finishing: Rarely[bool] = Rarely(False)
+    finishing: Rare[bool] = Rare(False)
     #: The number of octets before the conversation's first octet: a PROXY header, a handshake.
-    preamble: Rarely[int] = Rarely(0)
-    discarded: Rarely[int] = Rarely(0)
+    preamble: Rare[int] = Rare(0)
+    discarded: Rare[int] = Rare(0)
     #: Octets that earlier decoders skipped.
-    skipped_before: Rarely[int] = Rarely(0)
-    write_since: Rarely[float | None] = Rarely(None)
-    _write_progress = Rarely(0)
-    fin_at: Rarely[float | None] = Rarely(None)
+    skipped_before: Rare[int] = Rare(0)
+    write_since: Rare[float | None] = Rare(None)
+    _write_progress = Rare(0)
+    fin_at: Rare[float | None] = Rare(None)
     #: The error for an end of file that TLS did not announce with close_notify. Whether it is raised is decided when
     #: all received octets are decoded.
-    unannounced: Rarely[Exception | None] = Rarely(None)
+    unannounced: Rare[Exception | None] = Rare(None)
     #: Whether reading stops at the next message boundary: this side closes next.
-    ends_at_boundary: Rarely[bool] = Rarely(False)
+    ends_at_boundary: Rare[bool] = Rare(False)
     #: Whether a thread has the socket: a pause is not a condition then, because the thread's next read ends it.
-    lent: Rarely[bool] = Rarely(False)
+    lent: Rare[bool] = Rare(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
-    cause: Rarely[Exception | None] = Rarely(None)
+    cause: Rare[Exception | None] = Rare(None)
     #: The limits that this connection has changed for itself: they stay when those of the server change.
-    own_limits: Rarely[dict[str, Any] | None] = Rarely(None)
+    own_limits: Rare[dict[str, Any] | None] = Rare(None)
     #: The framing that a handler has changed while it makes a reply: its reply belongs to this one.
-    answering: Rarely[Framing | None] = Rarely(None)
-    _held_back = Rarely(False)
-    _gap_held_back = Rarely(False)
+    answering: Rare[Framing | None] = Rare(None)
+    _held_back = Rare(False)
+    _gap_held_back = Rare(False)
 
     def __init__(
         self, framing: Framing, name: Name, limits: Limits, now: float, *, first_message: bool = False

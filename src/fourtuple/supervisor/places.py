@@ -17,7 +17,7 @@ from fourtuple.inspector.reading import snapshot
 from fourtuple.net.given import take_given
 from fourtuple.net.passive import inode_of, open_beside, open_listeners, remove_file, waiting_at
 from fourtuple.options import Sockets
-from fourtuple.supervisor.asked import Asked, service_of
+from fourtuple.supervisor.listen_address import ListenAddress, service_of
 from fourtuple.supervisor.steering import SO_ATTACH_REUSEPORT_CBPF, Order, program
 
 _FPROG = struct.Struct("HP")  # struct sock_fprog: the number of instructions, and where they are
@@ -41,7 +41,7 @@ class Place:
         self, address: Address, sockets: dict[int | None, socket.socket], options: Sockets, order: Order | None
     ) -> None:
         self.address: Address = address
-        #: Whose it is: see :mod:`fourtuple.supervisor.asked`.
+        #: Whose it is: see :mod:`fourtuple.supervisor.listen_address`.
         self.label: str = ""
         self.sockets = sockets
         self._options = options
@@ -63,10 +63,10 @@ class Place:
         """Let the file of a Unix socket stay: another process has the socket, and goes on with it."""
         self._owns_file = False
 
-    def belong_to(self, asked: Asked) -> None:
+    def belong_to(self, wanted: ListenAddress) -> None:
         """Take the options and the label of an address that is asked for."""
-        self.address, self.label = asked.address, asked.label
-        self._options = asked.sockets if self.order is None else asked.sockets.replace(reuse_port=True)
+        self.address, self.label = wanted.address, wanted.label
+        self._options = wanted.sockets if self.order is None else wanted.sockets.replace(reuse_port=True)
 
     @property
     def service(self) -> str:

@@ -28,7 +28,7 @@ OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDF
 class Given:
     """A passive socket that is handed on: the address that was asked for, its descriptor, and whose it is.
 
-    See :mod:`fourtuple.supervisor.asked` for labels.
+    See :mod:`fourtuple.supervisor.listen_address` for labels.
     """
 
     address: str

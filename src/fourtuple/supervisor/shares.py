@@ -9,7 +9,7 @@ from typing import Any
 from fourtuple.net.descriptors import DEFAULT_MAX_CONNECTIONS, default_connections
 from fourtuple.options import OF_THE_SERVER, Limits
 from fourtuple.server import Server, change_endpoint_limits
-from fourtuple.supervisor.asked import service_of
+from fourtuple.supervisor.listen_address import service_of
 from fourtuple.supervisor.sharing import RATES, TOTALS, share
 
 

@@ -15,10 +15,10 @@ from fourtuple.net.given import check_given, named
 from fourtuple.observe.log import log_failures
 from fourtuple.options import Deadlines, Processes, Sockets, check_whole
 from fourtuple.supervisor import events
-from fourtuple.supervisor.asked import Asked
 from fourtuple.supervisor.changes import Changes
 from fourtuple.supervisor.channel import Answer
 from fourtuple.supervisor.heartbeat import Heartbeat
+from fourtuple.supervisor.listen_address import ListenAddress
 from fourtuple.supervisor.places import Place, open_places
 from fourtuple.supervisor.process import Command, Worker, this_command
 from fourtuple.supervisor.respawning import Filling
@@ -44,7 +44,7 @@ class Supervisor:
     Parameters
     ----------
     addresses
-        Where to listen; an :class:`~fourtuple.supervisor.asked.Asked` has options of its own.
+        Where to listen; an :class:`~fourtuple.supervisor.listen_address.ListenAddress` has options of its own.
     processes, sockets, deadlines
         The options. ``processes.workers`` is the number of workers; None counts as 1.
     observer
@@ -57,7 +57,7 @@ class Supervisor:
 
     def __init__(
         self,
-        *addresses: str | Address | Asked,
+        *addresses: str | Address | ListenAddress,
         processes: Processes | None = None,
         sockets: Sockets | None = None,
         deadlines: Deadlines | None = None,
@@ -67,8 +67,9 @@ class Supervisor:
     ) -> None:
         self.processes: Processes = processes or Processes()
         sockets = sockets or Sockets()
-        self.asked: tuple[Asked, ...] = tuple(
-            each if isinstance(each, Asked) else Asked(Address.parse(each), sockets) for each in addresses
+        self.listen_on: tuple[ListenAddress, ...] = tuple(
+            each if isinstance(each, ListenAddress) else ListenAddress(Address.parse(each), sockets)
+            for each in addresses
         )
         self.deadlines: Deadlines = deadlines or Deadlines()
         self.observer: Observer = log_failures if observer is None else observer
@@ -84,7 +85,7 @@ class Supervisor:
         self._successor: Successor | None = None
         self._stopping: asyncio.Task[None] | None = None
         #: The address that is being opened, or could not be.
-        self.opening: Asked | None = None
+        self.opening: ListenAddress | None = None
         self.stopped: asyncio.Event = asyncio.Event()
         self._aborting = False
         #: Whether accept is suspended, including in workers started later, and after an upgrade.
@@ -140,23 +141,23 @@ class Supervisor:
         """Return the places, and the slots whose sockets are open there."""
         numbers = list(range(1, count + 1))
         places: list[Place] = []
-        left: Sequence[Asked] = self.asked
+        left: Sequence[ListenAddress] = self.listen_on
         if self._handover is not None:
-            taken = taken_over(self._handover, self.asked)
+            taken = taken_over(self._handover, self.listen_on)
             self._link, places, left, self._dropped = taken.link, taken.places, taken.left, taken.dropped
             if self._link is None:  # no worker accepts what waits there
                 self._end_dropped()
             groups = [place.order.slots for place in places if place.order is not None]
             numbers = sorted(groups[0]) if groups else list(range(1, self._handover.workers + 1))
         try:
-            left = [replace(asked, address=each) for asked in left for each in named(asked.address)]
-            check_given([asked.address for asked in left])
-            check_beside([(asked.address, asked.sockets) for asked in left])
-            for asked in left:
-                self.opening = asked
-                opened = open_places(asked.address, numbers, asked.sockets)
+            left = [replace(wanted, address=each) for wanted in left for each in named(wanted.address)]
+            check_given([wanted.address for wanted in left])
+            check_beside([(wanted.address, wanted.sockets) for wanted in left])
+            for wanted in left:
+                self.opening = wanted
+                opened = open_places(wanted.address, numbers, wanted.sockets)
                 for place in opened:
-                    place.belong_to(asked)
+                    place.belong_to(wanted)
                 places += opened
         except BaseException:
             for place in places:

@@ -28,7 +28,7 @@ from fourtuple.address import Address
 from fourtuple.errors import SupervisorError
 from fourtuple.forking import ours
 from fourtuple.options import Sockets
-from fourtuple.supervisor.asked import Asked
+from fourtuple.supervisor.listen_address import ListenAddress
 from fourtuple.supervisor.places import Place
 from fourtuple.supervisor.process import Command, ending_of, signal_of
 from fourtuple.supervisor.seat import UPGRADE, HandedPlace, Handover, for_child
@@ -165,16 +165,16 @@ class Taken:
     link: Link | None
     places: list[Place]
     #: What is left to be opened.
-    left: list[Asked]
+    left: list[ListenAddress]
     #: The places that are not asked for any more. The old supervisor's workers accept what waits there.
     dropped: list[Place]
 
 
-def taken_over(handover: Handover, asked: Sequence[Asked]) -> Taken:
+def taken_over(handover: Handover, wanted: Sequence[ListenAddress]) -> Taken:
     """Return what was handed over: as far as it is asked for, as places of the new program."""
-    taken = Taken(Link(_adopted(handover.link)) if handover.link >= 0 else None, [], list(asked), [])
+    taken = Taken(Link(_adopted(handover.link)) if handover.link >= 0 else None, [], list(wanted), [])
     for place in map(_place, handover.places):
-        owner = _owner(place, asked)
+        owner = _owner(place, wanted)
         if owner is None:
             taken.dropped.append(place)
             continue
@@ -184,9 +184,9 @@ def taken_over(handover: Handover, asked: Sequence[Asked]) -> Taken:
     return taken
 
 
-def _owner(place: Place, asked: Sequence[Asked]) -> Asked | None:
+def _owner(place: Place, wanted: Sequence[ListenAddress]) -> ListenAddress | None:
     """Return what is asked for at a place: under its label, or, if the port tells it, under another one."""
-    fit = [each for each in asked if each.address in (place.address, place.name)]
+    fit = [each for each in wanted if each.address in (place.address, place.name)]
     chosen = [each for each in fit if each.label == place.label]
     if not chosen and not (place.address.host and place.address.port == 0):
         chosen = fit

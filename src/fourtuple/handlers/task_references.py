@@ -23,7 +23,7 @@ def current_task() -> asyncio.Task[Any]:
     return task
 
 
-class Keeping:
+class TaskReferences:
     """Counts the references to a task: call :meth:`begin` in the task itself, before a handler runs."""
 
     __slots__ = ("_kept", "_own", "_task")

@@ -2,7 +2,7 @@
 
 ::
 
-    peer <-> [the connection: TLS, rates, limits] <-> Passing <-> [socketpair] <-> a thread or a program
+    peer <-> [the connection: TLS, rates, limits] <-> SocketpairRelay <-> [socketpair] <-> a thread or a program
 
 Both sides keep to their water marks: what one side does not take is not read from the other.
 """
@@ -23,7 +23,7 @@ from fourtuple.stream import Half, Stream
 _NO_DEADLINES = Deadlines(first_message_timeout=None, message_timeout=None, write_timeout=None, linger_timeout=None)
 
 
-class Passing(Handlerless):
+class SocketpairRelay(Handlerless):
     """Passes octets between a connection's channel and a socketpair; it is the consumer of the pair's near end.
 
     The connection's runner calls :meth:`inward` when there is something to read, and :meth:`outward` when its outbox

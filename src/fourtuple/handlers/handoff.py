@@ -1,7 +1,7 @@
 """The base of runners whose code uses a socket itself: a program, a handler of socketserver.
 
 A plain connection lends its own socket. Where the octets have to pass through the engine (TLS, rates, octets that were
-read already, a tap) the code gets one end of a socketpair: see :mod:`fourtuple.handlers.passing`.
+read already, a tap) the code gets one end of a socketpair: see :mod:`fourtuple.handlers.socketpair`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import socket
 
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel
-from fourtuple.handlers.passing import Passing
 from fourtuple.handlers.program_deadlines import ProgramDeadlines, count
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.handlers.socketpair import SocketpairRelay
 from fourtuple.service import Service
 from fourtuple.stream import Reason
 
@@ -28,15 +28,15 @@ def needs_relay(channel: Channel) -> bool:
     )
 
 
-class HandingRunner(Runner):
+class HandoffRunner(Runner):
     """Hands a socket over, and takes the connection back when the code has ended."""
 
-    __slots__ = ("_deadlines", "_passing", "_returned")
+    __slots__ = ("_deadlines", "_relay", "_returned")
 
     def __init__(self, host: Host, service: Service, connection: Connection | None, channel: Channel) -> None:
         super().__init__(host, service, connection, channel)
         #: The relay, for a connection whose octets pass through the engine.
-        self._passing: Passing | None = None
+        self._relay: SocketpairRelay | None = None
         self._deadlines: ProgramDeadlines | None = None
         self._returned = False
 
@@ -45,9 +45,9 @@ class HandingRunner(Runner):
         # Without a relay, the octets do not pass through this process: the program reads the socket by itself.
         if not needs_relay(self.channel):
             return self.channel.hand_on()
-        self._passing = passing = Passing(self.channel, self._over)
-        passing.start()
-        return passing.far
+        self._relay = relay = SocketpairRelay(self.channel, self._over)
+        relay.start()
+        return relay.far
 
     def begin_deadlines(self) -> None:
         """Start the deadlines: the code begins."""
@@ -60,7 +60,7 @@ class HandingRunner(Runner):
 
     def count(self) -> None:
         """Count the octets by the kernel's counters, if the engine does not see them."""
-        if self._passing is None:
+        if self._relay is None:
             count(self.channel, self.channel.engine.time())
 
     def take_back(self, reason: Reason, *, at_once: bool = False) -> None:
@@ -72,13 +72,13 @@ class HandingRunner(Runner):
         # Before the socket is closed: afterwards TCP_INFO cannot be read (tcp(7)).
         self.count()
         self.stream.because(reason)
-        if self._passing is None:
+        if self._relay is None:
             self.channel.take_back(reason, at_once=at_once)
         elif at_once:
             self.channel.abort(reset=False)
         else:
-            self._passing.finish()
-            self._passing.outward()
+            self._relay.finish()
+            self._relay.outward()
 
     def _over(self) -> None:
         if self._returned and not self.stream.closing:
@@ -88,14 +88,14 @@ class HandingRunner(Runner):
 
     def readable(self) -> None:
         """Pass on what the peer has sent, if the connection is relayed."""
-        if self._passing is not None and not self.stream.closing:
-            self._passing.inward()
+        if self._relay is not None and not self.stream.closing:
+            self._relay.inward()
 
     def writable(self) -> None:
-        if self._passing is not None:
-            self._passing.outward()
+        if self._relay is not None:
+            self._relay.outward()
 
     def closed(self) -> bool:
-        if self._passing is not None:
-            self._passing.cut()
+        if self._relay is not None:
+            self._relay.cut()
         return super().closed()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple.handlers.holding import with_connection
+from fourtuple.handlers.with_connection import with_connection
 
 
 def plain(message: Any, connection: Any) -> Any:

@@ -14,7 +14,7 @@ from fourtuple.options import Sockets
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ListenAddress:
     """One address, the options of its sockets, and a label."""
 
     address: Address

@@ -5,7 +5,8 @@ wait for a change. An attempt to connect gets a thread of its own, until it ends
 little time for all of it, or there is another connection, on which a reply may come meanwhile.
 
 Decisions are made under the lock, and waiting is done without it. A signal handler that raises may run anywhere, so a
-thread records each reservation in its :class:`Work` before it makes it, and its ``finally`` releases what is recorded.
+thread records each reservation in its :class:`ThreadWork` before it makes it, and its ``finally`` releases what is
+recorded.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.dialling import Attempt
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import after, clock, earlier
-from fourtuple.blocking.work import Work
+from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, Fate
 from fourtuple.forking import holds, why
 from fourtuple.pool import Call, ConnectionPool, Member
@@ -34,7 +35,7 @@ from fourtuple.pool.plan import Plan, called_in_greet, no_gap
 _PAUSE = 0.001
 
 
-class Working:
+class ClientIO:
     """The lock of a client, and the work under it: connecting, reading, writing, waiting."""
 
     def __init__(
@@ -89,12 +90,12 @@ class Working:
     def _busy(self, what: str) -> ConnectionBusy:
         return ConnectionBusy(f"client of {self._plan.address}: {what}, and would wait for itself")
 
-    def _work(self, work: Work) -> None:
+    def _work(self, work: ThreadWork) -> None:
         """Do what is due, connect, read and wait, until ``work.done()``, or until a moment."""
         while (step := self._next(work)) is not None:
             step()
 
-    def _next(self, work: Work) -> Callable[[], None] | None:
+    def _next(self, work: ThreadWork) -> Callable[[], None] | None:
         """Decide what this thread does next, which waits without the lock; None if its work is done."""
         call = work.call
         with self._lock:
@@ -155,7 +156,7 @@ class Working:
         link = link_of(call.attempt.member)
         return link if link.stream.outbox_size else None
 
-    def _read(self, work: Work, member: Member, link: BlockingLink, until: float | None) -> None:
+    def _read(self, work: ThreadWork, member: Member, link: BlockingLink, until: float | None) -> None:
         """Wait for messages on a connection, for every thread that waits for one there."""
         taken = link.wait(until)
         with self._lock:
@@ -168,7 +169,7 @@ class Working:
 
     # -- connecting -----------------------------------------------------------------------------------------
 
-    def _dial(self, work: Work) -> None:
+    def _dial(self, work: ThreadWork) -> None:
         """Make one attempt to connect, in this thread or in a thread of its own.
 
         This thread makes it if it can do nothing else meanwhile, and has time for all of it. An attempt that ended with

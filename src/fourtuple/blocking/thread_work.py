@@ -9,7 +9,7 @@ from fourtuple.blocking.link import BlockingLink
 from fourtuple.pool import Call
 
 
-class Work:
+class ThreadWork:
     """The work of one thread for a call of its own, or for pushes (``call`` is None), until ``done()``.
 
     ``until`` is a moment at which it ends in any case.

@@ -9,7 +9,7 @@ from fourtuple.stream.fields import StreamFields
 T = TypeVar("T")
 
 
-class Rarely(Generic[T]):
+class Rare(Generic[T]):
     """An attribute that keeps its default value in most streams: only another value takes memory."""
 
     def __init__(self, original: T) -> None:
