@@ -1,6 +1,6 @@
 """Build the site: ``python docs/site/build.py``, or ``make docs``. The pages are in build/site/html.
 
-A warning is an error: a link that leads nowhere, a name that is not documented, a page that nobody lists.
+A warning is an error: a link that leads nowhere, a name that is not documented, a page that is not listed.
 """
 
 from __future__ import annotations

@@ -268,7 +268,7 @@ class Snapshot:
 #: Of a socket whose owners were not looked up.
 NOT_ASKED = "its programs were not looked up"
 #: What no process can hold any more, and why.
-NOBODY = {
+NO_OWNER = {
     states.TIME_WAIT: "the connection has ended: the kernel keeps its name for a minute, no process does",
     states.SYN_RECV: "the handshake is not done: no process has it yet",
     states.FIN_WAIT_1: "its program has closed it: the kernel sends what is left",

@@ -11,7 +11,7 @@ from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined, peers_of
 from fourtuple.inspector.model import (
-    NOBODY,
+    NO_OWNER,
     NOT_ASKED,
     ActiveSocket,
     Counters,
@@ -157,7 +157,7 @@ def why_unowned(each: Socket, hidden: int) -> str:
     if isinstance(each, ActiveSocket) and each.waits_at is not None:
         return f"it waits in the accept queue of {each.waits_at}: its program has not accepted it"
     if not each.inode:
-        return NOBODY.get(each.state, "no process holds it: it belongs to the kernel, or has just been closed")
+        return NO_OWNER.get(each.state, "no process holds it: it belongs to the kernel, or has just been closed")
     if hidden:
         return f"{hidden} processes of other users hide their descriptors: root sees them"
     return "no process of this machine's view holds it: it is in another container, or of the kernel"

@@ -1,4 +1,4 @@
-"""PURE: an address at which a supervisor is asked to listen, and whose it is.
+"""PURE: an address at which a supervisor listens, and the label of the service that it belongs to.
 
 A label names the part of the program that serves at an address: ``mail`` for the addresses of a service that the file
 declares, ``mail/1`` for those of its first endpoint with options of its own, and nothing for the only service of a

@@ -41,7 +41,7 @@ class Place:
         self, address: Address, sockets: dict[int | None, socket.socket], options: Sockets, order: Order | None
     ) -> None:
         self.address: Address = address
-        #: Whose it is: see :mod:`fourtuple.supervisor.listen_address`.
+        #: The service that it belongs to: see :mod:`fourtuple.supervisor.listen_address`.
         self.label: str = ""
         self.sockets = sockets
         self._options = options
@@ -70,7 +70,7 @@ class Place:
 
     @property
     def service(self) -> str:
-        """The name of the service whose it is; empty for the only one."""
+        """The name of the service that it belongs to; empty for the only one."""
         return service_of(self.label)
 
     @property

@@ -26,7 +26,7 @@ OF_THE_MANAGER = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PIDF
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A passive socket that is handed on: the address that was asked for, its descriptor, and whose it is.
+    """A passive socket that is handed on: the address that was asked for, its descriptor, and the label of its service.
 
     See :mod:`fourtuple.supervisor.listen_address` for labels.
     """
