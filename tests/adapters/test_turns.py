@@ -105,7 +105,7 @@ def test_no_more_than_a_share_between_two_turns_of_the_loop(
                 over.set()
 
         async def measure(server: Server) -> None:
-            server.engine.share.seconds, server.engine.share.messages = 60.0, MESSAGES
+            server.engine.turn_seconds, server.engine.share.messages = 60.0, MESSAGES
             with keeping_up(server, octets):
                 # One in the engine's turn, one for the tasks of the loop between that and the next.
                 assert await count.most(server) <= 2 * MESSAGES

@@ -197,7 +197,7 @@ def test_a_turn_begins_a_share_for_each_connection_it_serves(run_async: Any) -> 
             engine.share.look()
 
         async with engine_of("nested", clock=clock) as engine:
-            engine.share.seconds = 0.003
+            engine.turn_seconds = 0.003
             engine._turn_events = 3
             made = [channel(engine, act=work) for _ in range(3)]
             for each in made:
@@ -265,7 +265,7 @@ def test_events_and_tasks_have_one_turn_together(run_async: Any) -> None:
     async def main() -> None:
         clock = FakeClock()
         async with engine_of("nested", clock=clock) as engine:
-            engine.share.seconds = 0.005
+            engine.turn_seconds = 0.005
             woken = []
 
             def work(_: Recorder) -> None:
@@ -295,7 +295,7 @@ def test_handlers_that_take_little_time_each_go_on_once_in_one_turn(run_async: A
     async def main() -> None:
         served: list[int] = []
         async with engine_of(readiness) as engine:
-            engine.share.seconds = 60.0
+            engine.turn_seconds = 60.0
             pouring, made = Pouring(engine), [channel(engine) for _ in range(5)]
             for number, each in enumerate(made):
                 pouring.begin(str(number), each, 3)

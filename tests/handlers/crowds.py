@@ -364,7 +364,7 @@ def both_played(
             assert server.engine.fast_path is (clock is None)
             # Messages alone end a share: where the clock did, the machine would decide how many messages are handled
             # before a reply turns out not to be encodable, or before a reset is noticed.
-            server.engine.share.seconds = 3600.0
+            server.engine.turn_seconds = 3600.0
             outcomes = await played(server, seen, handled, crowd, speaker)
         if kind in ("plain", "batches"):
             outcomes[0].handled.sort()

@@ -348,7 +348,7 @@ def test_the_turn_is_complete_before_the_server_ends(run_async: Any, error: type
     async def main(kind: str) -> None:
         async with serving(service_of(kind, error), "nested") as (server, seen):
             engine = server.engine
-            engine.share.seconds = 60.0
+            engine.turn_seconds = 60.0
             peers = [await Peer.connect(server) for _ in range(8)]
             await seen.wait(events.Accepted, len(peers))
             for number, peer in enumerate(peers):

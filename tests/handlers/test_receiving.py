@@ -46,7 +46,7 @@ async def talking(
 def have_time(connection: Connection) -> None:
     """Let no share end by the clock, however busy the machine is: no other task goes first."""
     engine = connection._channel.engine
-    engine.share.seconds = 600.0
+    engine.turn_seconds = 600.0
     engine.share.begin(engine.clock())
 
 

@@ -401,7 +401,7 @@ def test_no_more_than_a_share_between_two_turns_of_the_loop(
         make(service, count)
         # All that is sent is crowded, and the kernel takes it at once.
         async with serving(service, readiness, limits=limits(max_batch=MESSAGES, high_water=40)) as (server, seen):
-            server.engine.share.seconds, server.engine.share.messages = 60.0, MESSAGES
+            server.engine.turn_seconds, server.engine.share.messages = 60.0, MESSAGES
             other = await Peer.connect(server)  # whom some of them need
             await until(lambda: seen.of(events.Accepted))
             with keeping_up(server, octets), other:
@@ -452,7 +452,7 @@ def test_two_streams_take_turns(run_async: Any, readiness: str, make: Make) -> N
         service, count = Service("line"), Count()
         make(service, count)
         async with serving(service, readiness) as (server, seen):
-            server.engine.share.seconds, server.engine.share.messages = 60.0, MESSAGES
+            server.engine.turn_seconds, server.engine.share.messages = 60.0, MESSAGES
             with keeping_up(server, ONE), keeping_up(server, ONE):
                 await seen.wait(events.Accepted, 2)
                 one, two = (each._stream for each in server.connections.values())
@@ -504,7 +504,7 @@ def test_a_stream_over_tls(run_async: Any, readiness: str) -> None:
         service, count = Service("line"), Count()
         sends(service, count)
         async with serving(service, readiness, tls=serving_context()) as (server, _):
-            server.engine.share.seconds, server.engine.share.messages = 60.0, MESSAGES
+            server.engine.turn_seconds, server.engine.share.messages = 60.0, MESSAGES
             reader, writer = await asyncio.open_connection(
                 server.address.host, server.port, ssl=trusting(), server_hostname="localhost"
             )
@@ -528,7 +528,7 @@ def test_a_client_that_never_waits_takes_no_more_than_its_share(run_async: Any) 
         with socket.create_server(("127.0.0.1", 0)) as listener:
             connection = await connect(f"127.0.0.1:{listener.getsockname()[1]}", "line")
             engine = connection._channel.engine
-            engine.share.seconds, engine.share.messages = 60.0, MESSAGES
+            engine.turn_seconds, engine.share.messages = 60.0, MESSAGES
             done = []
 
             async def put_back_and_receive() -> None:

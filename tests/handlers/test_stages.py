@@ -200,7 +200,7 @@ def test_behind_the_end_of_a_turn_no_handler_runs(run_async: Any, readiness: str
             return message
 
         async with serving(service, readiness) as (server, seen):
-            server.engine.share.seconds = 0.0
+            server.engine.turn_seconds = 0.0
             assert await talk(server, seen) == [batch(each) for each in range(CROWD)]
             assert len(set(turns)) == CROWD
 
@@ -291,7 +291,7 @@ def test_an_interrupt_costs_no_other(run_async: Any, interrupt: type[BaseExcepti
         async with serving(service, "nested") as (server, seen):
             engine = server.engine
             server._core.observer, engine._slow_seconds = observe, 0.005
-            engine.share.seconds = 60.0  # all of them in one turn, however busy the machine is
+            engine.turn_seconds = 60.0  # all of them in one turn, however busy the machine is
             with ExitStack() as stack:
                 peers = [stack.enter_context(await Peer.connect(server)) for _ in range(8)]
                 await seen.wait(events.Accepted, len(peers))
@@ -383,7 +383,7 @@ def test_after_a_turn_a_connection_that_does_not_receive_is_not_read(run_async: 
             at_work[await connection.receive()] = connection
             if len(at_work) == 1:
                 async for message in connection:
-                    time.sleep(server.engine.share.seconds)
+                    time.sleep(server.engine.turn_seconds)
                     await connection.send(message)
             else:
                 await asyncio.Event().wait()

@@ -31,7 +31,7 @@ def test_no_more_than_a_share_between_two_turns_of_the_loop(run_async: Any, read
             relay = Relay(AddressTarget(behind.address, {}, None), options, ToxicTable(), observe)
             async with Server(relay.service, readiness=readiness, deadlines=PATIENT) as server:
                 for each in (server, behind):
-                    each.engine.share.seconds, each.engine.share.messages = 60.0, MESSAGES
+                    each.engine.turn_seconds, each.engine.share.messages = 60.0, MESSAGES
                 with keeping_up(server, FLOOD):
                     assert await count.most(server) <= 2 * MESSAGES
                 await server.abort()

@@ -225,7 +225,7 @@ def test_a_reply_that_cannot_be_encoded_costs_its_own_connection_alone(run_async
             for talk in (one, other):
                 assert await says(talk, b"hello\n") == b"hello\n"
             assert server.engine is not None
-            server.engine.share.seconds = 3600.0  # a busy machine must not end the share within the batch
+            server.engine.turn_seconds = 3600.0  # a busy machine must not end the share within the batch
             # Both leave before the server's next turn, and are received in one.
             one[1].write(b"fine\n" * before + b"bad\nlost\n")
             other[1].write(b"act\n")

@@ -30,7 +30,7 @@ class ChannelFields:
 class EngineFields:
     """The fields of :class:`~fourtuple.engine.Engine`."""
 
-    __slots__ = ("share", "thread")
+    __slots__ = ("now", "share", "thread")
 
 
 @fast_path.fields

@@ -80,16 +80,17 @@ class Turns(Sweeping):
     ) -> None:
         super().__init__(loop, clock, sweep_seconds)
         self._turn_events = turn_events
-        #: The share of the connection that is served now; ``share.seconds`` is also the length of a turn.
+        #: The share of the connection that is served now.
         self.share: Share = (
             Share(turn_seconds, SHARE_MESSAGES)
             if clock is time.monotonic
             else Share(turn_seconds, SHARE_MESSAGES, clock)
         )
+        self._slow_seconds = slow_seconds
+        self.turn_seconds = turn_seconds
         self.share.begin(self.now)
         #: Tasks that have used up their share, by watcher, in order. A later turn resumes them.
         self._behind: Behind = {}
-        self._slow_seconds = slow_seconds
         self._remainder: Ready = []
         #: Watchers that asked to be served again, each once.
         self._revisits: dict[Watcher, None] = {}
@@ -106,6 +107,19 @@ class Turns(Sweeping):
         self._serve_fast_path = (
             fast_path.turn.serve_many if fast_path.turn is not None and clock is time.monotonic else None
         )
+
+    @property
+    def turn_seconds(self) -> float:
+        """The length of a turn, in seconds, and of the share of one connection in it."""
+        return self._turn_seconds
+
+    @turn_seconds.setter
+    def turn_seconds(self, seconds: float) -> None:
+        # Here, too: what the C keeps of a share is made into a new object each time that it is read.
+        self._turn_seconds = self.share.seconds = seconds
+        self._least_seconds = seconds * LEAST_PART
+        #: For so long, no watcher can have been slow: one comparison for each of a turn's watchers instead of two.
+        self._alert_seconds = min(self._slow_seconds, seconds)
 
     # -- a turn -------------------------------------------------------------------------------------------
 
@@ -166,11 +180,10 @@ class Turns(Sweeping):
     def _serve_all(self, ready: Ready, keep: Ready | None, behind: Behind | None) -> None:
         clock, slow, serve_fast_path, share = self.clock, self._slow_seconds, self._serve_fast_path, self.share
         self.now = now = clock()
-        end, most = now + share.seconds, min(len(ready), self._turn_events)
+        end, alert, most, served = now + self._turn_seconds, now + self._alert_seconds, len(ready), 0
+        if most > self._turn_events:  # not min(): a call costs too much here
+            most = self._turn_events
         self._remainder = keep or []
-        # Before this moment, no watcher can have been slow: one comparison for each instead of two.
-        alert = now + (slow if slow < share.seconds else share.seconds)
-        served = 0
         while served < most and now <= end:
             if serve_fast_path is not None:
                 served = serve_fast_path(self, ready, served, most, end, slow)
@@ -199,12 +212,13 @@ class Turns(Sweeping):
             # The rest is served first in the next turn. If these events were dropped for a new poll, the same first 256
             # sockets would be served again, and the others would starve.
             self._remainder = ready[served:] + self._remainder
-        least = share.seconds * LEAST_PART
+        least = self._least_seconds
         if behind:
-            self._let_go_on(behind, max(end, self.now + least))
+            self._let_go_on(behind, max(end, now + least))
+            now = self.now
         # A new share for tasks that the loop runs until the next turn.
-        rest = end - self.now
-        share.begin(self.now, rest if rest > least else least)  # not max(): a call costs too much here
+        rest = end - now
+        share.begin(now, rest if rest > least else least)  # not max()
 
     def _let_go_on(self, behind: Behind, end: float) -> None:
         """Resume tasks that had used up their share, for at most a share of each watcher, until the turn's end.
@@ -287,7 +301,7 @@ class Turns(Sweeping):
     def _flush(self) -> None:
         """Write outboxes filled outside of their own turn. When the time is over, the rest waits for the next turn."""
         dirty, self._dirty = self._dirty, []
-        end = self.now + self.share.seconds
+        end = self.now + self._turn_seconds
         for number, channel in enumerate(dirty):
             if number % 16 == 15 and self.clock() > end:
                 self._dirty[:0] = dirty[number:]  # first in the next turn

@@ -160,12 +160,14 @@ static int send_due(Due *due, PyObject *now)
 
 /* poll(epoll_fd, watchers, most): look into an epoll set, without waiting. Returns a list of (watcher, events) for the
  * descriptors that are in the dict of watchers. Raises OSError. */
-PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *arguments)
+PyObject *turn_poll(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    int epoll_fd, most;
-    PyObject *watchers;
-    if (!PyArg_ParseTuple(arguments, "iO!i", &epoll_fd, &PyDict_Type, &watchers, &most))
+    if (count != 3 || !PyDict_CheckExact(arguments[1]))
+        return PyErr_Format(PyExc_TypeError, "poll() takes a descriptor, a dict and a number");
+    int epoll_fd = (int)PyLong_AsLong(arguments[0]), most = (int)PyLong_AsLong(arguments[2]);
+    if (PyErr_Occurred())
         return NULL;
+    PyObject *watchers = arguments[1];
     struct epoll_event found[MOST_EVENTS];
     int ready = epoll_wait(epoll_fd, found, Py_MIN(most, MOST_EVENTS), 0);
     if (ready < 0 && errno != EINTR)
@@ -331,14 +333,16 @@ static int reply_stage(Turn *turn, PyObject *ready, Py_ssize_t at, Due *due, int
  * Returns how many of `ready` are served. After these, watchers without events may be inserted: their messages are read,
  * but not handled. An exception goes to engine._failed(watcher, error); a watcher that took more than `slow` seconds is
  * reported to engine._slow(watcher, seconds). */
-PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *arguments)
+PyObject *turn_serve_many(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    PyObject *ready;
-    Py_ssize_t at, most;
-    Turn turn = {0};
-    if (!PyArg_ParseTuple(arguments, "OO!nndd", &turn.engine, &PyList_Type, &ready, &at, &most, &turn.end, &turn.slow) ||
-        !(turn.now = PyObject_GetAttr(turn.engine, str.now)))
+    if (count != 6 || !is_a(arguments[0], turn_known.Engine) || !PyList_CheckExact(arguments[1]))
+        return PyErr_Format(PyExc_TypeError, "serve_many() takes an engine, a list and four numbers");
+    PyObject *ready = arguments[1];
+    Py_ssize_t at = PyLong_AsSsize_t(arguments[2]), most = PyLong_AsSsize_t(arguments[3]);
+    Turn turn = {.engine = arguments[0], .end = PyFloat_AsDouble(arguments[4]), .slow = PyFloat_AsDouble(arguments[5])};
+    if (PyErr_Occurred())
         return NULL;
+    turn.now = Py_NewRef(ENGINE(turn.engine)->now);
     Due due[MOST_DUE];
     bool on = true;
     int status = 0;

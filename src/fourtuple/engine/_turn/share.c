@@ -70,10 +70,12 @@ static PyObject *share_new(PyTypeObject *type, PyObject *arguments, PyObject *na
     return (PyObject *)share;
 }
 
-static PyObject *share_begin(Share *share, PyObject *arguments)
+static PyObject *share_begin(Share *share, PyObject *const *arguments, Py_ssize_t count)
 {
-    double now, seconds = share->seconds;
-    if (!PyArg_ParseTuple(arguments, "d|d:begin", &now, &seconds))
+    if (count < 1 || count > 2)
+        return PyErr_Format(PyExc_TypeError, "begin() takes a moment, and how many seconds");
+    double now = PyFloat_AsDouble(arguments[0]), seconds = count > 1 ? PyFloat_AsDouble(arguments[1]) : share->seconds;
+    if (PyErr_Occurred())
         return NULL;
     turn_begin_share(share, now, seconds);
     Py_RETURN_NONE;
@@ -95,7 +97,7 @@ static PyObject *share_spend(Share *share, PyObject *arguments)
 }
 
 static PyMethodDef share_methods[] = {
-    {"begin", (PyCFunction)share_begin, METH_VARARGS, NULL},
+    {"begin", FT_FAST(share_begin), METH_FASTCALL, NULL},
     {"look", (PyCFunction)share_look, METH_NOARGS, NULL},
     {"spend", (PyCFunction)share_spend, METH_VARARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -41,7 +41,7 @@
     F(T, consumer) F(T, _crowded) F(T, detached) F(T, _dirty) F(T, due) F(T, engine) F(T, fd) F(T, id) F(T, mask)      \
     F(T, on_end) F(T, opened) F(T, _socket) F(T, stream)
 #define ENGINE_FIELDS(F, T)                                                                                            \
-    F(T, share) F(T, thread)
+    F(T, now) F(T, share) F(T, thread)
 /* A consumer: `handle` is the function of a reply service, None while it is under way. */
 #define CONSUMER_FIELDS(F, T)                                                                                          \
     F(T, channel) F(T, _connection) F(T, _handle) F(T, host) F(T, service) F(T, stream)
@@ -105,10 +105,9 @@ extern struct turn_known {
 #define TURN_NAMES(N)                                                                                                  \
     N(__anext__) N(_behind_others) N(_broken) N(_check_sole_receiver) N(_consume) N(_encoder) N(_failed)               \
     N(_go_on_with) N(_message_error) N(_next) N(_next_iterated) N(_others_first) N(_took) N(_twin_receive)             \
-    N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(encode)       \
-    N(encode_many) N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(now)                \
-    N(on_closed) N(on_ready) N(put) N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through)        \
-    N(update) N(wake) N(write)
+    N(_twin_send) N(_waiter) N(_write_failed) N(buffered) N(carry_on) N(commit) N(consumed) N(encode) N(encode_many)   \
+    N(ends_stream) N(enter) N(feed) N(flush_soon) N(interrupted) N(join) N(leave) N(on_closed) N(on_ready) N(put)      \
+    N(read) N(received) N(replace) N(revisit) N(settle) N(spares) N(through) N(update) N(wake) N(write)
 
 #define FT_NAME(name) PyObject *name;
 #define FT_TEXT(name) #name,
@@ -366,7 +365,7 @@ int turn_peer_ended(PyObject *channel, PyObject *stream, bool reset, PyObject *n
 
 /* The clock of time.monotonic(). */
 double turn_seconds_now(void);
-PyObject *turn_poll(PyObject *module, PyObject *arguments);
-PyObject *turn_serve_many(PyObject *module, PyObject *arguments);
+PyObject *turn_poll(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
+PyObject *turn_serve_many(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
 #endif
