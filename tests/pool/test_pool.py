@@ -42,6 +42,7 @@ class FakeLink:
         #: The requests that the server has not answered, in order.
         self.sent: list[Any] = []
         self.peeks = 0
+        self.unread = False
         self.starts: dict[Any, int] = {}
 
     def saw(self, message: Any) -> bool:
@@ -61,6 +62,9 @@ class FakeLink:
     def check(self, *, peek: bool) -> Exception | None:
         self.peeks += peek
         return self.stale
+
+    def has_unread(self, *, begun: bool) -> bool:
+        return self.unread
 
     def close(self) -> None:
         assert not self.closed
@@ -691,6 +695,49 @@ def test_a_connection_that_the_peer_has_finished_gets_no_ping() -> None:
     assert not link.sent
     assert not member.ended
     assert (pool.next_moment() or math.inf) > 40.0
+
+
+def by_time(**options: Any) -> ConnectionPool:
+    """A pool where only the time tells a push from a reply."""
+    pool = make_pool(Correlation(takes_pushes=True), **options)
+    pool.inbox = PushInbox(Pushes(max_inbox=100), "server")
+    pool.stays = True
+    return pool
+
+
+def test_no_ping_is_sent_before_the_pushes_are_read() -> None:
+    """The first of them would be taken for the reply to it. They show that the server lives."""
+    pool = by_time(ping=lambda: "ping", ping_interval=30.0)
+    _, link = dial(pool, 0.0)
+    link.unread = True
+    pool.advance(40.0)
+    assert not link.sent
+    link.unread = False
+    pool.advance(69.0)
+    assert not link.sent
+    pool.advance(70.0)
+    assert link.sent == ["ping"]
+
+
+def test_a_fresh_connection_with_pushes_to_read_is_not_replaced() -> None:
+    pool = by_time()
+    member, link = dial(pool, 0.0)
+    link.unread = True
+    call = ask(pool, "unlucky")
+    call.kept_losses = 2
+    pool.advance(1.0)
+    assert not member.ended
+    link.unread = False
+    pool.advance(2.0)
+    assert link.sent == ["unlucky"]
+
+
+def test_one_large_push_that_no_request_waits_behind_ends_nothing() -> None:
+    pool = by_time()
+    member, _ = dial(pool, 0.0)
+    pool.received(member, "large", 1000, 0.0)
+    assert not member.ended
+    assert not pool.may_read(member)
 
 
 @pytest.mark.parametrize("state", ["greeting", "busy"])

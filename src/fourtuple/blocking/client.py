@@ -37,8 +37,9 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
     parameters are those of :class:`fourtuple.Client`, except that ``greet`` and ``on_push`` are plain functions. Their
     defaults are also the same. ``key``, ``is_push``, ``pushes``, ``idempotent``, ``pool``, ``retries`` and ``observer``
     are the same, and ``options`` are those of :func:`connect`. ``greet`` gets a :class:`~fourtuple.BlockingConnection`.
-    ``on_push`` is called by :meth:`request`, after its reply has come, in the thread of the request. Idle connections
-    are checked, replaced and sent a ping when they are used again, because no thread does it before.
+    ``on_push`` is called by :meth:`request`, after its reply has come (or before it is sent, to make room in the
+    inbox), in the thread of the request. Idle connections are checked, replaced and sent a ping when they are used
+    again, because no thread does it before.
     An attempt to connect is made in the thread of a request, or in a thread of its own, until it ends: if the request
     has not the time for all of it, and if there is another connection.
     """
@@ -86,10 +87,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         ``timeout`` bounds the whole call, in seconds, and ``idempotent`` says whether the request may be sent again
         after a failure. By default both are as the client was told.
         """
-        call = self._plan.call(message, timeout, idempotent)
-        if self._plan.correlation.by_time:
-            self._wait_for_gap(call)
-        reply: In_co = self._outcome(call, "request()")
+        reply: In_co = self._outcome(self._plan.call(message, timeout, idempotent), "request()")
         return reply
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -104,7 +102,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
 
     def _outcome(self, call: Call, method: str) -> Any:
         """Put a call into the queue, and work until it is done."""
-        work, inside = ThreadWork(lambda: call.done, call), self._is_inside()
+        work, inside = ThreadWork(lambda: call.done or self._must_deliver(), call), self._is_inside()
         try:
             with self._lock:
                 self._check_may_wait(method, inside=inside)
@@ -112,6 +110,11 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
                 self._working.add(work.thread)
                 self.pool.ask(call, self.clock())
             self._work(work)
+            while not call.done:
+                self._working.discard(work.thread)  # on_push may make a request
+                self._deliver()
+                self._working.add(work.thread)
+                self._work(work)
         except BaseException:
             call.gone = _is_gone  # in any case: a second interrupt may come before the next line is done
             with self._lock:
@@ -195,6 +198,10 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
             raise ConnectionEnded(f"client of {self._plan.address}: closed, no pushes will come")
         raise DeadlinePassed("receive", timeout or 0.0, str(self._plan.address), "no push came, receive again")
 
+    def _must_deliver(self) -> bool:
+        """Whether ``on_push`` must be called before a request can be sent: those that wait leave the others no room."""
+        return self._on_push is not None and not self._delivering and self.pool.waits_for_room
+
     def _deliver(self) -> None:
         """Call ``on_push`` with what has come. What it raises is raised by the next request."""
         inbox, thread = self.pool.inbox, threading.get_ident()
@@ -207,6 +214,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
                     push = inbox.take()
                 if push is NOTHING:
                     return
+                self._changes.wake()  # a request may wait for the room
                 try:
                     self._on_push(push)
                 except Exception as error:

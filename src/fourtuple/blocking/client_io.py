@@ -23,16 +23,16 @@ from fourtuple.blocking.changes import Changes
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.dialling import Attempt
 from fourtuple.blocking.link import BlockingLink
-from fourtuple.blocking.polling import after, clock, earlier
+from fourtuple.blocking.polling import clock, earlier
 from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, Fate
 from fourtuple.forking import holds, why
 from fourtuple.pool import Call, ConnectionPool, Member
 from fourtuple.pool.calls import told
-from fourtuple.pool.plan import Plan, called_in_greet, no_gap
+from fourtuple.pool.plan import Plan, called_in_greet
 
-#: Seconds before a thread looks again whether the pushes have a gap.
-_PAUSE = 0.001
+#: Seconds before a thread looks again whether anything is unread: what was read may have been no message.
+_PAUSE = 0.01
 
 
 class ClientIO:
@@ -110,6 +110,8 @@ class ClientIO:
             if self.pool.dial_due(now):
                 return lambda: self._dial(work)
             moment = earlier(work.until, self.pool.next_moment())
+            if call is not None and call.attempt is None and any(map(self.pool.readable_before, self.pool.members)):
+                moment = earlier(moment, now + _PAUSE)
             member = self._member_to_read(call)
             if member is not None:
                 link = work.link = link_of(member)
@@ -123,30 +125,19 @@ class ClientIO:
 
     def _catch_up(self, now: float) -> None:
         """Take replies that have come while no thread called, before a deadline ends their connection."""
-        for member in self.pool.unread(now):
+        for member in self.pool.to_catch_up(now):
             link_of(member).look(member, now)
 
-    def _wait_for_gap(self, call: Call) -> None:
-        """Read until no octets are left, which could be pushes: by time alone, they would be taken for the reply."""
-        call.deadline = until = after(call.whole_timeout, self.clock)
-        inside = self._is_inside()
-        while True:
-            with self._lock:
-                self._check_may_wait("request()", inside=inside)
-                now = self.clock()
-                if all(link_of(each).is_quiet(each, now) for each in self.pool.members if each.idle):
-                    return
-                place = self._changes.place()
-            if until is not None and now >= until:
-                raise told(no_gap(self._plan.address, call.whole_timeout), Fate.NOT_SENT)
-            self._changes.wait(place, now + _PAUSE, self.clock)  # another thread may read
-
     def _member_to_read(self, call: Call | None) -> Member | None:
-        """Return the connection where this thread reads: that of its request, or one that is being checked."""
+        """Return the connection where this thread reads: that of its request, or one that its request waits for.
+
+        It waits for the reply to a ping, or until the pushes before it are read.
+        """
+        members: list[Member] = list(self.pool.members)
         if call is not None and call.attempt is not None:
             members = [call.attempt.member]
-        else:
-            members = [each for each in self.pool.members if call is None or each.checking]
+        elif call is not None:
+            members = [each for each in members if each.checking or self.pool.readable_before(each)]
         return next((each for each in members if not link_of(each).reading), None)
 
     def _link_to_write(self, call: Call | None) -> BlockingLink | None:

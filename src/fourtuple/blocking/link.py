@@ -64,12 +64,9 @@ class BlockingLink(StreamLink):
         with suppress(ConnectionEnded):  # another thread has just ended it; the pool learns that from its reader
             connection._out.flush()
 
-    def is_quiet(self, member: Member, now: float) -> bool:
-        """Pass on what has come, and return whether nothing is left to read."""
-        self.look(member, now)
-        if self.stream.reading is not Half.OPEN or member.ended or not self._pool.may_read(member):
-            return True
-        return not self.connection._in.has_unread()
+    def has_unread(self, *, begun: bool) -> bool:
+        stream, receiving = self.stream, self.connection._in
+        return bool(stream.inbox) or (begun and stream.unasked) or receiving.has_arrived or receiving.has_unread()
 
     def look(self, member: Member, now: float) -> None:
         """Pass on what has come, without waiting, if no thread reads here."""

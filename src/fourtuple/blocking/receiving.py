@@ -340,6 +340,11 @@ class Receiving:
             if held:
                 held[0].release()
 
+    @property
+    def has_arrived(self) -> bool:
+        """Whether a thread has read octets that the stream does not have yet."""
+        return bool(self._arrived)
+
     def has_unread(self) -> bool:
         """Return whether there is something to read, or the connection has ended, by the cheapest check.
 

@@ -25,7 +25,7 @@ from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import FramingOfPing, KeyOf
-from fourtuple.pool.plan import Plan, no_gap
+from fourtuple.pool.plan import Plan
 from fourtuple.typevars import Generic, In_co, Out_contra, Ping
 
 
@@ -133,26 +133,11 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         dropped.
         """
         self._check_not_greeting("request()")
-        until = await self._gap(timeout) if self._plan.correlation.by_time else None
-
-        def make(done: asyncio.Future[None], wake: Callable[[], None]) -> Call:
-            call = self._plan.call(message, timeout, idempotent, wake=wake, gone=done.cancelled)
-            call.deadline = until
-            return call
-
-        reply: In_co = await self._outcome(make)
+        plan = self._plan
+        reply: In_co = await self._outcome(
+            lambda done, wake: plan.call(message, timeout, idempotent, wake=wake, gone=done.cancelled)
+        )
         return reply
-
-    async def _gap(self, timeout: float | None) -> float | None:
-        """Wait for a moment without unread octets, which could be pushes; return the moment of the deadline."""
-        check_timeout(timeout)
-        seconds = self._plan.options.whole_timeout if timeout is None else timeout
-        until = None if seconds is None else self.clock() + seconds
-        while any(each.has_unread for each in self._readers.values()):
-            if until is not None and self.clock() >= until:
-                raise told(no_gap(self._plan.address, seconds), Fate.NOT_SENT)
-            await asyncio.sleep(0)  # the engine reads pushes in the loop's next turn
-        return until
 
     async def wait_ready(self, timeout: float | None = None) -> None:
         """Wait until a connection is ready, at most ``timeout`` seconds (default: ``whole_timeout``).

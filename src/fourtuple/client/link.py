@@ -72,6 +72,10 @@ class AsyncLink(StreamLink):
         # Over TLS these octets need not be a message: a server also sends tickets (RFC 8446, 4.6.1).
         return None if self.sealed or self._takes_pushes else unasked(self.name)
 
+    def has_unread(self, *, begun: bool) -> bool:
+        stream = self.stream
+        return bool(stream.inbox) or (begun and stream.unasked) or self._channel.holds_unread
+
     @property
     def taken(self) -> int:
         stream = self.stream
@@ -145,11 +149,6 @@ class Reader(Waker):
         why = f"the client was closed, the peer does not read, {waiting} octets wait"
         self.link.stream.late(DeadlinePassed("linger_timeout", seconds, self.link.name, why))
         self._channel.abort(Reason.DEADLINE)
-
-    @property
-    def has_unread(self) -> bool:
-        """Whether the kernel has octets that the engine will read in its next turn, and no reply is outstanding."""
-        return self.member is not None and self.member.idle and self._channel.has_unread
 
     def readable(self) -> None:
         if self.member is None:

@@ -122,6 +122,13 @@ class Watching(Lending):
         """Whether the kernel has octets that the engine will read in its next turn."""
         if self._socket is None or self.detached or not self.mask & IN or not self.stream.wants_read:
             return False
+        return self.holds_unread
+
+    @property
+    def holds_unread(self) -> bool:
+        """Whether the kernel has octets that were not read, even while reading is stopped."""
+        if self._socket is None:
+            return False
         try:
             return any(fcntl.ioctl(self.fd, termios.FIONREAD, bytes(4)))  # tcp(7), unix(7): SIOCINQ
         except (OSError, ValueError):  # a connection in memory has no descriptor

@@ -11,12 +11,12 @@ from fourtuple.stream import NOT_YET, Stream
 class Intake:
     """Takes messages out of one stream, and knows about how many octets each has."""
 
-    __slots__ = ("_counted", "_octets", "_pool", "_stream")
+    __slots__ = ("_counted", "_messages", "_octets", "_pool", "_stream")
 
     def __init__(self, pool: ConnectionPool, stream: Stream) -> None:
         self._pool = pool
         self._stream = stream
-        self._counted = self._octets = 0
+        self._counted = self._messages = self._octets = 0
 
     def take_all(self, member: Member, now: float) -> bool:
         """Pass on every message; return whether some stay in the stream because the inbox of pushes is full."""
@@ -48,12 +48,13 @@ class Intake:
         return False
 
     def _octets_each(self) -> int:
-        """Return the octets of one message, on average over those that have come."""
+        """Return the octets of one message, on average over those that have come since the last time."""
         stream = self._stream
-        done = stream.octets_in - stream.decoder.buffered
-        if done > self._counted and stream.inbox:
-            self._octets = (done - self._counted) // len(stream.inbox)
-            self._counted = done
+        # Not those in the inbox: more may have been decoded while they were taken, and the requests of greet before.
+        if (count := stream.messages_in - self._messages) > 0:
+            done = stream.octets_in - stream.decoder.buffered
+            self._octets = (done - self._counted) // count
+            self._counted, self._messages = done, stream.messages_in
         return max(1, self._octets)
 
 

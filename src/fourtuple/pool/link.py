@@ -40,6 +40,12 @@ class Link(Protocol):
         found go to the pool: once a request is sent, they might be taken for its reply.
         """
 
+    def has_unread(self, *, begun: bool) -> bool:
+        """Whether octets have come that were not passed on; ``begun``: a message of which only a part has come counts.
+
+        It is asked only while the pool could not tell from them a reply to a request that is sent now.
+        """
+
     def close(self) -> None:
         """Close the connection; it does not report its end to the pool any more."""
 

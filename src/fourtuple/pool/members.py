@@ -89,8 +89,8 @@ class Members:
         return best
 
     def spare(self) -> Member | None:
-        """Return an idle connection that can make room for a new one."""
-        return next((member for member in self._members if member.usable and member.idle), None)
+        """Return an idle connection that can make room for a new one, which has served no request."""
+        return next((each for each in self._members if each.usable and each.idle and each.served), None)
 
     def for_one_way(self) -> Member | None:
         """Return the connection for a message that has no reply, if :meth:`pick` has none.

@@ -8,7 +8,7 @@ from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.client.options import Connect
-from fourtuple.errors import DeadlinePassed, Fate, OptionError, PermanentFailure
+from fourtuple.errors import Fate, OptionError, PermanentFailure
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
@@ -146,13 +146,6 @@ def called_in_greet(address: object, method: str) -> PermanentFailure:
         f"client of {address}: {method} was called in greet=, which must use the connection that it is given: this "
         "client has it only when greet= has returned"
     )
-
-
-def no_gap(address: object, seconds: float | None) -> DeadlinePassed:
-    """Return the error for a request that is not sent: by time alone, its reply could not be told from the pushes."""
-    text = "the server sent pushes without a gap"
-    hint = "from which only the time tells a reply; give key= or is_push="
-    return DeadlinePassed("request", seconds or 0.0, str(address), f"{text}, {hint}")
 
 
 def _check_ping(ping: Any, framing: Framing, correlation: Correlation) -> None:

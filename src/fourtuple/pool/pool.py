@@ -156,7 +156,7 @@ class ConnectionPool(Receiving):
         earliest = min(moments)
         return None if earliest == math.inf else earliest
 
-    def unread(self, now: float) -> list[Member]:
+    def to_catch_up(self, now: float) -> list[Member]:
         """Return the connections to read before :meth:`advance`, for a client that reads only in its calls.
 
         Their replies may have come long ago: a deadline must not end what only was not read.
@@ -183,9 +183,10 @@ class ConnectionPool(Receiving):
         if call.attempt is not None:
             self._late(call, call.attempt, what, seconds, now)
             return
-        self._waiting.pop(call, None)
         last = call.failure or self._why_waiting()
-        call.fail(DeadlinePassed(what, seconds, self.address, self._waited_for(call, last, now)), Fate.NOT_SENT, last)
+        waited_for = self._waited_for(call, last, now)
+        self._waiting.pop(call, None)
+        call.fail(DeadlinePassed(what, seconds, self.address, waited_for), Fate.NOT_SENT, last)
 
     def _why_waiting(self) -> Exception | None:
         """Return why the client has no connection; None if it has one, or has not tried."""
@@ -198,7 +199,7 @@ class ConnectionPool(Receiving):
         if call.failure is not None:
             return f"tried {call.tries} time{'s' * (call.tries > 1)}, last: {_said(call.failure)}{following}"
         if len(self.members):
-            return "no connection was free in that time"
+            return self._no_gap() or "no connection was free in that time"
         if self.dialler.busy:
             begun = "greet" if self.dialler.state is Dial.GREETING else "an attempt to connect"
             before = f"{_said(last)}; after that " if last is not None else ""
@@ -289,12 +290,16 @@ class ConnectionPool(Receiving):
         """Return a connection that was checked; None if there is none now."""
         # It ends: each turn of this loop returns a member, removes it, or sends a ping and marks it as checking.
         while (member := self.members.pick(fresh=fresh)) is not None:
-            if not member.idle:
-                self._wants_more = self._wants_more or not self.members.full
-                return member
-            error = member.link.check(peek=self._correlation.by_time or self.members.check_due(member, now))
+            error = None
+            if member.idle:
+                error = member.link.check(peek=self._correlation.by_time or self.members.check_due(member, now))
             if error is not None:
                 self._lose(member, "check", error, now)
+            elif self.unread(member):
+                return None
+            elif not member.idle:
+                self._wants_more = self._wants_more or not self.members.full
+                return member
             elif not self._ping_if_due(member, now):
                 return member
         return None
@@ -306,6 +311,9 @@ class ConnectionPool(Receiving):
         A new connection needs no ping at first, so requests are still served.
         """
         if self._ping is None or not self.members.ping_due(member, now):
+            return False
+        if self.unread(member):
+            member.last_active = now  # the server lives, and what it sent would be taken for the reply
             return False
         try:
             message = self._ping()

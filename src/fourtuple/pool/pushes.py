@@ -142,9 +142,15 @@ class PushInbox:
         self.size -= octets
         return message
 
-    def may_read(self, *, waited_for: bool) -> bool:
-        """Whether more may be read now; ``waited_for``: a request waits for a reply that may be behind pushes."""
-        return waited_for or self.size < self._options.max_inbox or self._options.overflow != "stop_reading"
+    def may_read(self, *, waited_for: bool, before: bool = False) -> bool:
+        """Whether more may be read now.
+
+        ``waited_for``: a request waits for a reply that may be behind pushes. ``before``: a request is sent only when
+        the pushes before it are read.
+        """
+        if waited_for or self._options.overflow != "stop_reading":
+            return True
+        return self.size < self._options.max_inbox * (2 if before else 1)
 
     @property
     def flooded(self) -> bool:

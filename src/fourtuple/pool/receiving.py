@@ -76,7 +76,7 @@ class Receiving(Losing):
         if inbox.put(message, octets):
             self._report.count("gaps")
             self._report.tell(PushesDropped(self.address, len(inbox)))
-        if inbox.flooded:
+        if inbox.flooded and member.live:
             text = f"{inbox.size} octets of pushes wait, and a request waits behind them; {inbox.allowed} are allowed"
             lost = ConnectionLost(f"{member.link.name}: {text} (max_inbox, twice that beside a request); closed")
             self._lose(member, "error", lost, now)
@@ -89,7 +89,40 @@ class Receiving(Losing):
 
     def may_read(self, member: Member) -> bool:
         """Whether messages may be taken from a connection now: a full inbox of pushes stops reading."""
-        return self.inbox is None or self.inbox.may_read(waited_for=member.live > 0)
+        inbox = self.inbox
+        if inbox is None:
+            return True
+        return inbox.may_read(waited_for=member.live > 0, before=self._correlation.by_time and len(self._waiting) > 0)
+
+    def unread(self, member: Member) -> bool:
+        """Whether a request must wait: something came before it that would be taken for its reply.
+
+        It is always False where more than the time tells a push from a reply.
+        """
+        # While a call waits for a reply, all whole messages are taken, and the one that has begun is its reply.
+        return self._correlation.by_time and member.link.has_unread(begun=not member.live)
+
+    def readable_before(self, member: Member) -> bool:
+        """Whether a connection is to be read before a request is sent on it."""
+        return member.usable and self.unread(member) and self.may_read(member)
+
+    @property
+    def waits_for_room(self) -> bool:
+        """Whether a request waits until pushes are taken out of the inbox, which has no room for those before it."""
+        if self.inbox is None or not self._waiting:
+            return False
+        return any(each.usable and not self.may_read(each) and self.unread(each) for each in self.members)
+
+    def _no_gap(self) -> str:
+        """Say that pushes keep a request from being sent; empty if they do not."""
+        if not any(each.usable and self.unread(each) for each in self.members):
+            return ""
+        text, room = "the server sent pushes without a gap", ""
+        if self.inbox is not None and self.waits_for_room:
+            text = "the server sent more pushes than are taken"
+            room = f": {self.inbox.size} octets of them wait, {self.inbox.allowed} are allowed (max_inbox, twice that "
+            room += "beside a request)"
+        return f"{text}, from which only the time tells a reply{room}; give key= or is_push="
 
     def finishing(self, member: Member) -> None:
         """Note that the peer's FIN has come: no new request goes there. Replies before it are still read."""
