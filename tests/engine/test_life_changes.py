@@ -114,3 +114,25 @@ def test_an_engine_whose_loop_was_closed_before_the_turn_ended_leaves_no_descrip
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(number)
         assert theirs.recv(1) == b""
+
+
+def test_no_number_is_closed_twice_if_a_signal_comes_just_after_it_was_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = socket.socketpair()
+    number, really, closed = ours.detach(), os.close, []
+
+    def close(fd: int) -> None:
+        closed.append(fd)
+        really(fd)
+        if fd == number:
+            raise KeyboardInterrupt  # as by the handler of a signal, which runs when the call has returned
+
+    loop = asyncio.new_event_loop()
+    engine = Engine(loop)
+    monkeypatch.setattr(os, "close", close)
+    engine.close_later(number)
+    with theirs, pytest.raises(KeyboardInterrupt):
+        loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    engine.close()
+    loop.close()
+    assert closed.count(number) == 1

@@ -287,15 +287,13 @@ class Turns(Sweeping):
             sock = to_close[-1]
             try:
                 if isinstance(sock, int):
-                    to_close[-1] = -1
+                    to_close.pop()  # first: an interrupt may come just after close(2), when the number is free again
                     close(sock)
-                else:
-                    sock.close()
+                    continue
+                sock.close()
             except OSError:  # on Linux the descriptor is free anyway (close(2))
-                pass
-            except BaseException:
-                to_close[-1] = sock
-                raise
+                if isinstance(sock, int):
+                    continue
             to_close.pop()
 
     def _flush(self) -> None:
