@@ -1,7 +1,7 @@
 """The blocking client that stays connected.
 
 Nothing is decided here: :class:`~fourtuple.pool.ConnectionPool` decides. What the threads do that call the client is in
-working.py.
+client_io.py.
 """
 
 from __future__ import annotations
