@@ -25,6 +25,7 @@ from fourtuple.service import Service
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.fields import TemplateFields
+from fourtuple.serving.guarding import observer_failed
 from fourtuple.serving.registry import Registry
 from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
 
@@ -59,7 +60,7 @@ class ConnectionTemplate(TemplateFields):
     ) -> None:
         self._engine: Engine = server.engine
         self._service: Service[Any, Any, Any, Any] = server.service
-        self._observer: events.Observer = server.observer
+        self._observer: events.Observer = server.given_observer
         self._registry = registry
         self._by_address = admission.policy.by_address
         self._listeners = admission.listeners
@@ -95,14 +96,14 @@ class ConnectionTemplate(TemplateFields):
         assert fast_path.turn is not None
         accept_one, service, now = fast_path.turn.accept_one, self._service, self._engine.now
         fd, local = listener.fd, listener.local
-        count = code = 0
-        # The observer of a connection may pause or close the listener, or change the limits or the service.
-        while count < most and listener.mask and self.runner is not None and service.on_opened is None:
+        for count in range(most):
+            # The observer of a connection may pause or close the listener, or change the limits or the service.
+            if not listener.mask or self.runner is None or service.on_opened is not None:
+                return count, 0
             code = accept_one(self, fd, local, now)
             if code:
-                break
-            count += 1
-        return count, code
+                return count, code
+        return most, 0
 
     def enter(self, runner: InlineReplies, event: events.Accepted, ip: str) -> None:
         """Register a new connection from this address, and tell the observer. The C calls it."""
@@ -112,7 +113,10 @@ class ConnectionTemplate(TemplateFields):
         if len(registry.runners) >= self.max_connections:
             self._on_capacity_freed()
         registry.accepted += 1
-        self._observer(event)
+        try:
+            self._observer(event)
+        except Exception as error:  # as guarded(), without a call for each event
+            observer_failed(self._observer, event, error)
 
     def leave(self, event: events.Closed, ip: str) -> None:
         """Remove a connection that has ended, and tell the observer. The C calls it.
@@ -121,11 +125,17 @@ class ConnectionTemplate(TemplateFields):
         """
         registry, by_address = self._registry, self._by_address
         registry.leave(event.id, event.statistics)
-        registry.probes += event.probe
-        count = by_address.pop(ip, 1) - 1
-        if count:
-            by_address[ip] = count
-        self._observer(event)
+        if event.probe:
+            registry.probes += 1
+        count = by_address.get(ip, 1)
+        if count > 1:
+            by_address[ip] = count - 1
+        else:
+            by_address.pop(ip, None)
+        try:
+            self._observer(event)
+        except Exception as error:
+            observer_failed(self._observer, event, error)
         for listener in self._listeners:
             if not listener.mask:
                 self._on_capacity_freed()

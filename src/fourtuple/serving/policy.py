@@ -39,7 +39,8 @@ class AdmissionPolicy:
 
     def __init__(self, limits: Limits) -> None:
         #: Open connections by address. It is always kept: a limit per address may be set later.
-        self.by_address: Counter[str] = Counter()
+        #: No Counter: to set an item of one is a call of Python, and each connection sets two.
+        self.by_address: dict[str, int] = {}
         #: Open connections by network. It is kept only while there is a limit per network.
         self._by_network: Counter[IpNetwork] = Counter()
         self._rates: Table[Bucket] | None = None
@@ -101,7 +102,7 @@ class AdmissionPolicy:
             return None
         refusal = self._listed(ip) or self._too_many(ip) or self._too_fast(ip, now)
         if refusal is None:
-            self.by_address[ip] += 1
+            self.by_address[ip] = self.by_address.get(ip, 0) + 1
             if self.limits.max_connections_per_network is not None:
                 self._by_network[self._network_of(ip)] += 1
         return refusal
@@ -117,7 +118,7 @@ class AdmissionPolicy:
     def recount(self, here: Iterable[str | None]) -> None:
         """Count the open connections again, in place of what :meth:`admit` and :meth:`leave` have counted."""
         self.by_address.clear()
-        self.by_address.update(ip for ip in here if ip is not None)
+        self.by_address.update(Counter(ip for ip in here if ip is not None))
         self._count_networks()
 
     def _count_networks(self) -> None:
@@ -128,7 +129,7 @@ class AdmissionPolicy:
 
     def count(self, ip: str) -> int:
         """Return the number of open connections from this address."""
-        return self.by_address[ip]
+        return self.by_address.get(ip, 0)
 
     def _network_of(self, ip: str) -> IpNetwork:
         return network_of(ip, self.limits.network_prefix_v4, self.limits.network_prefix_v6)
@@ -148,7 +149,7 @@ class AdmissionPolicy:
 
     def _too_many(self, ip: str) -> Refusal | None:
         limits = self.limits
-        here, most = self.by_address[ip], limits.max_connections_per_address
+        here, most = self.count(ip), limits.max_connections_per_address
         if most is not None and here >= most:
             return Refusal(
                 "max_connections_per_address", f"{ip} has {here} connections, no more than {most} are allowed"
@@ -180,7 +181,9 @@ def _address(ip: str) -> IpAddress:
     return ipaddress.ip_address(ip.partition("%")[0])
 
 
-def _decrement(counter: Counter[T], key: T) -> None:
-    counter[key] -= 1
-    if counter[key] <= 0:
-        del counter[key]
+def _decrement(counts: dict[T, int], key: T) -> None:
+    count = counts.get(key, 0) - 1
+    if count > 0:
+        counts[key] = count
+    else:
+        counts.pop(key, None)
