@@ -47,11 +47,10 @@ static PyMethodDef methods[] = {
     {"connection_method", turn_connection_method, METH_VARARGS, NULL},
     {"know", FT_FAST(know), METH_VARARGS | METH_KEYWORDS, know_doc},
     {"poll", FT_FAST(turn_poll), METH_FASTCALL, NULL},
-    {"run", FT_FAST(turn_run), METH_FASTCALL, NULL},
     {"send", FT_FAST(turn_send), METH_FASTCALL, NULL},
     {"serve_many", FT_FAST(turn_serve_many), METH_FASTCALL, NULL},
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 45, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 46, "The usual turn of a connection, and the splitters, in C.",
           !Splitter_add_to(module) && !Decoder_add_to(module) && !turn_start(module) && !TemplateFields_add_to(module))

@@ -38,6 +38,8 @@ class Done(Coroutine[Any, Any, None]):
 
 
 if not TYPE_CHECKING and fast_path.turn is not None:
+    for _name in ("send", "throw", "close"):
+        setattr(fast_path.turn.Done, _name, vars(Done)[_name])
     Done = fast_path.turn.Done
 
 DONE = Done()

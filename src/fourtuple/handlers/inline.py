@@ -173,7 +173,6 @@ def run(stream: Stream, handle: Callable[[Any], Any], share: Share, room: int) -
 
 InlineReplies._run = staticmethod(run)  # type: ignore[method-assign, assignment]
 if fast_path.turn is not None:
-    InlineReplies._run = fast_path.turn.run  # type: ignore[method-assign]  # a builtin is not a method
     fast_path.turn.know(
         InlineReplies=InlineReplies, ReplyAndClose=ReplyAndClose, Unmapped=Unmapped, Unsendable=Unsendable
     )

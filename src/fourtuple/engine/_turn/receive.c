@@ -33,23 +33,6 @@ PyObject *turn_reception(PyObject *connection, bool iterates)
     return (PyObject *)reception;
 }
 
-bool turn_in_its_thread(PyObject *channel)
-{
-    static PyObject *known; /* the thread compared last: converting its number takes longer than the rest */
-    static unsigned long number;
-    PyObject *engine = CHANNEL(channel)->engine;
-    if (!engine || !PyObject_TypeCheck(engine, (PyTypeObject *)turn_known.Engine))
-        return false;
-    PyObject *thread = ENGINE(engine)->thread;
-    if (thread != known) {
-        if (!thread || !PyLong_CheckExact(thread))
-            return false;
-        number = PyLong_AsUnsignedLongMask(thread);
-        Py_XSETREF(known, Py_NewRef(thread));
-    }
-    return number == PyThread_get_thread_ident();
-}
-
 /* --- the next message --------------------------------------------------------------------------------------------- */
 
 static inline bool reads(PyObject *channel)
@@ -123,18 +106,17 @@ static PySendResult next_message(PyObject *connection, PyObject *next, PyObject 
 
 /* If the share is spent: the future with which the task lets other connections go first. Else PYGEN_RETURN, without a
  * result. */
-static PySendResult others_first(PyObject *connection, PyObject **result)
+static PySendResult others_first(PyObject *connection, Share *share, PyObject **result)
 {
-    Share *share = share_of(CONNECTION(connection)->_channel);
-    int over = share ? spend(share) : 0;
+    int over = spend(share);
     return over < 0 ? PYGEN_ERROR : over ? wait_for(connection, str._behind_others, result) : PYGEN_RETURN;
 }
 
-/* Check that this receive may begin: this is the loop's thread, no other task waits, and no request is outstanding. -1
- * with an exception. */
-static inline int check_sole_receiver(PyObject *connection, bool in_its_thread)
+/* Check that this receive may begin: this is the loop's thread, with this share; no other task waits, and no request is
+ * outstanding. -1 with an exception. */
+static inline int check_sole_receiver(PyObject *connection, Share *share)
 {
-    if (!listens(connection) && ASKED(CONNECTION(connection)->_stream)->_requests == Py_None && in_its_thread)
+    if (share && !listens(connection) && ASKED(CONNECTION(connection)->_stream)->_requests == Py_None)
         return 0;
     return ft_done(ft_call0(connection, str._check_sole_receiver));
 }
@@ -187,9 +169,9 @@ static PySendResult reception_step(Reception *reception, PyObject *Py_UNUSED(not
     if (!begins)
         give_up(reception);
     reception->state = OVER; /* a re-entrant call finds it in use */
-    bool in_its_thread = alone || turn_in_its_thread(CONNECTION(connection)->_channel); /* else it has no share */
-    PySendResult got = begins && in_its_thread ? others_first(connection, result) : PYGEN_RETURN;
-    if (got == PYGEN_RETURN && !alone && check_sole_receiver(connection, in_its_thread) < 0)
+    Share *share = alone ? NULL : turn_share_here(CONNECTION(connection)->_channel);
+    PySendResult got = begins && share ? others_first(connection, share, result) : PYGEN_RETURN;
+    if (got == PYGEN_RETURN && !alone && check_sole_receiver(connection, share) < 0)
         got = PYGEN_ERROR;
     if (got == PYGEN_RETURN)
         got = next_message(connection, reception->iterates ? str._next_iterated : str._next, result);

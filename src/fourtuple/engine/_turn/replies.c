@@ -55,7 +55,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
         bool pulls = steps && steps->begun;
         if (pulls ? !is_fast(stream) : !PyList_GET_SIZE(inbox) || (steps && steps->worn))
             return 0;
-        if (share && share->left <= 0) {
+        if (share->left <= 0) {
             int over = turn_look_at_share(share);
             if (over)
                 return over < 0 ? -1 : 0;
@@ -68,8 +68,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
             return 0;
         if (!pulls)
             Py_SET_SIZE(inbox, last);
-        if (share)
-            share->left--;
+        share->left--;
         PyObject *answer = pulls ? pull(steps) : handled(handle, call, message, steps, stream);
         if (!answer)
             return PyErr_Occurred() ? -1 : 0;
@@ -92,26 +91,6 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
     return 0;
 }
 
-/* run(stream, handle, share, room): call handle(message) for the messages of the inbox; the replies go to
- * stream.pending. Its twin is run() in handlers/inline.py. */
-PyObject *turn_run(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
-{
-    if (count != 4 || !is_a(arguments[0], turn_known.Stream) || !Py_IS_TYPE(arguments[2], Share_type)) {
-        PyErr_SetString(PyExc_TypeError, "run() takes a Stream, a handler, a Share and a number");
-        return NULL;
-    }
-    Py_ssize_t room = PyLong_AsSsize_t(arguments[3]);
-    if (room == -1 && PyErr_Occurred())
-        return NULL;
-    if (know_limits_of(arguments[0]) < 0)
-        return NULL;
-    PyObject *inbox = Py_NewRef(IN(arguments[0])->inbox), *unusual;
-    int status = run_handler(arguments[0], inbox, arguments[1], (Share *)arguments[2], known_limits.high_water, &room,
-                             NULL, &unusual);
-    Py_DECREF(inbox);
-    return status < 0 ? NULL : Py_BuildValue("(Nn)", unusual ? unusual : Py_NewRef(Py_None), room);
-}
-
 /* Take a reply that run_handler() leaves: of another type, or in another framing. */
 static int take_unusual(PyObject *channel, PyObject *stream, PyObject *runner, Steps *steps, PyObject *reply, bool last)
 {
@@ -122,12 +101,12 @@ static int take_unusual(PyObject *channel, PyObject *stream, PyObject *runner, S
 
 /* As run_handler(), but also take replies of other types. `*left`: there is no room for more, or a reply was a
  * ReplyAndClose, or a coroutine or generator goes on. */
-static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *inbox, Steps *steps, bool *left)
+static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, Share *share, PyObject *inbox, Steps *steps,
+                   bool *left)
 {
     PyObject *handle = Py_NewRef(steps ? steps->handle : CONSUMER(runner)->_handle), *unusual;
     Py_ssize_t high_water = known_limits.high_water; /* a copy: another engine may load other limits */
     Py_ssize_t room = high_water - outbox_size(stream);
-    Share *share = share_of(channel);
     bool last_words = false;
     int status;
     while (!(status = steps ? run_handler(stream, inbox, handle, share, high_water, &room, steps, &unusual)
@@ -217,15 +196,15 @@ static int take_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
 
 /* Call a handler with a batch. Python takes what it returns if that is not usual, and names what is wrong with it; then
  * Python also goes on: `*left`. `*over`: the share is spent. */
-static int run_batch(PyObject *channel, PyObject *stream, PyObject *runner, PyObject *messages, bool *left, bool *over)
+static int run_batch(PyObject *channel, PyObject *stream, PyObject *runner, Share *share, PyObject *messages,
+                     bool *left, bool *over)
 {
     PyObject *framing = Py_NewRef(STREAM(stream)->framing), *handle = Py_NewRef(CONSUMER(runner)->_handle);
     Py_ssize_t count = PyList_GET_SIZE(messages);
     PyObject *replies = PyObject_CallOneArg(handle, messages);
     empty_batch(messages);
-    Share *share = share_of(channel);
-    int status = replies ? 0 : -1;
-    if (replies && share) {
+    int status = -1;
+    if (replies) {
         share->left -= count;
         status = share->left <= 0 ? turn_look_at_share(share) : 0;
         *over = status;
@@ -248,16 +227,17 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
     bool batches = replies_to_batches(runner), left = false, over = false;
     Steps all, *steps = batches || replies_plainly(runner) ? NULL : &all;
     PyObject *inbox = NULL;
-    if (batches)
+    Share *share = share_of(channel);
+    if (share && batches)
         inbox = take_batch(stream);
-    else if (!steps || turn_begin_steps(steps, runner) > 0)
+    else if (share && (!steps || turn_begin_steps(steps, runner) > 0))
         inbox = Py_NewRef(IN(stream)->inbox);
     if (!inbox)
         return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));
     PyObject *decoder = Py_NewRef(IN(stream)->decoder);
     bool full = PyList_GET_SIZE(inbox) >= known_limits.max_batch;
-    int status = batches ? run_batch(channel, stream, runner, inbox, &left, &over)
-                         : run_all(channel, stream, runner, inbox, steps, &left);
+    int status = batches ? run_batch(channel, stream, runner, share, inbox, &left, &over)
+                         : run_all(channel, stream, runner, share, inbox, steps, &left);
     Py_DECREF(inbox);
     if (status < 0)
         status = turn_handler_failed(channel, runner);

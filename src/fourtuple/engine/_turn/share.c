@@ -15,6 +15,21 @@ void turn_begin_share(Share *share, double now, double seconds)
     share->careful = now < share->careful_until;
 }
 
+Share *turn_share_here(PyObject *channel)
+{
+    static PyObject *known; /* the thread compared last: converting its number takes longer than the rest */
+    static unsigned long number;
+    Share *share = share_of(channel);
+    PyObject *thread = share ? ENGINE(CHANNEL(channel)->engine)->thread : NULL;
+    if (thread != known) {
+        if (!thread || !PyLong_CheckExact(thread))
+            return NULL;
+        number = PyLong_AsUnsignedLongMask(thread);
+        Py_XSETREF(known, Py_NewRef(thread));
+    }
+    return number == PyThreadState_Get()->thread_id ? share : NULL;
+}
+
 /* Read the clock of the share; -1 with an exception. */
 static inline double time_of(const Share *share)
 {

@@ -15,49 +15,19 @@ static PyObject *done_next(PyObject *Py_UNUSED(self))
     return NULL; /* without an exception: there is nothing to wait for */
 }
 
-/* create_task() wants a coroutine: this one has ended before its first step. */
-static PyObject *done_send(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(value))
-{
-    PyErr_SetNone(PyExc_StopIteration);
-    return NULL;
-}
-
-static PyObject *done_throw(PyObject *Py_UNUSED(self), PyObject *const *arguments, Py_ssize_t count)
-{
-    PyObject *kind = count ? arguments[0] : NULL;
-    if (kind && PyExceptionInstance_Check(kind))
-        PyErr_SetObject((PyObject *)Py_TYPE(kind), kind);
-    else if (kind && PyExceptionClass_Check(kind))
-        PyErr_SetObject(kind, count > 1 ? arguments[1] : NULL);
-    else
-        PyErr_SetString(PyExc_TypeError, "throw() takes an exception");
-    return NULL;
-}
-
-static PyObject *done_close(PyObject *Py_UNUSED(self), PyObject *Py_UNUSED(nothing))
-{
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef done_methods[] = {
-    {"send", done_send, METH_O, "End at once."},
-    {"throw", (PyCFunction)(void (*)(void))done_throw, METH_FASTCALL, "Raise the exception."},
-    {"close", done_close, METH_NOARGS, "Do nothing: nothing was begun."},
-    {NULL, NULL, 0, NULL},
-};
-
 FT_DEALLOC(Done, 0)
 FT_OBJECT(Done, 0, 0,
           {Py_tp_doc, "Done()\n--\n\nAn awaitable with nothing to wait for: what send() returns while the peer keeps up."},
           {Py_tp_new, PyType_GenericNew}, {Py_am_await, PyObject_SelfIter}, {Py_tp_iter, PyObject_SelfIter},
-          {Py_tp_iternext, done_next}, {Py_tp_methods, done_methods})
+          {Py_tp_iternext, done_next})
 
-/* Encode a message into the outbox, on the fast path: 1; 0 if Connection.send() has to do it, -1 with an exception. */
-static int take_to_send(PyObject *connection, PyObject *message)
+/* Encode a message into the outbox, on the fast path: 1, and the share of which it is a part; 0 if Connection.send() has
+ * to do it, -1 with an exception. */
+static int take_to_send(PyObject *connection, PyObject *message, Share **share)
 {
     PyObject *stream = CONNECTION(connection)->_stream, *channel = CONNECTION(connection)->_channel;
     if (!PyBytes_CheckExact(message) || !is_a(stream, turn_known.Stream) || !is_a(channel, turn_known.Channel) ||
-        OUT(stream)->writing != turn_known.OPEN || STREAM(stream)->layer != Py_None || !turn_in_its_thread(channel))
+        OUT(stream)->writing != turn_known.OPEN || STREAM(stream)->layer != Py_None || !(*share = turn_share_here(channel)))
         return 0;
     PyObject *pending = OUT(stream)->pending;
     if (!PyList_CheckExact(pending) || PyList_GET_SIZE(pending))
@@ -97,13 +67,13 @@ static PyObject *connection_send(PyObject *self, PyObject *const *arguments, Py_
     static PyObject *nothing_to_wait_for; /* a Done */
     if (!nothing_to_wait_for && !(nothing_to_wait_for = PyObject_CallNoArgs((PyObject *)Done_type)))
         return NULL;
-    int taken = count == 1 && !names ? take_to_send(self, arguments[0]) : 0;
+    Share *share = NULL;
+    int taken = count == 1 && !names ? take_to_send(self, arguments[0], &share) : 0;
     if (taken < 0)
         return NULL;
     if (!taken)
         return ask_twin(str._twin_send, self, arguments, count, names);
-    Share *share = share_of(CONNECTION(self)->_channel);
-    int over = share ? spend(share) : 0;
+    int over = spend(share);
     return over < 0 ? NULL : over ? ft_call0(self, str._others_first) : Py_NewRef(nothing_to_wait_for);
 }
 

@@ -220,6 +220,9 @@ static inline Share *share_of(PyObject *channel)
     return share && Py_IS_TYPE(share, Share_type) ? (Share *)share : NULL;
 }
 
+/* The same in the thread of the channel's loop; NULL: Engine.check_thread() decides whether this is another one. */
+Share *turn_share_here(PyObject *channel);
+
 /* Count a message; return whether the share is spent. -1 with an exception. */
 static inline int spend(Share *share)
 {
@@ -262,7 +265,6 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
 int turn_handler_failed(PyObject *channel, PyObject *runner);
 /* Call the handler for every message of the inbox. `*to_send` tells whether its replies have to be sent now. */
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
-PyObject *turn_run(PyObject *module, PyObject *const *arguments, Py_ssize_t count);
 
 /* --- steps.c ------------------------------------------------------------------------------------------------------ */
 
@@ -342,8 +344,6 @@ static inline bool listens(PyObject *connection)
 
 FT_DECLARE(Reception)
 
-/* Whether this is the thread of the channel's loop, by a quick test; Engine.check_thread() decides the other cases. */
-bool turn_in_its_thread(PyObject *channel);
 /* What receive() returns, or the iterator of `async for`. */
 PyObject *turn_reception(PyObject *connection, bool iterates);
 

@@ -64,8 +64,8 @@ static char *write_length(Splitter *s, char *to, Py_ssize_t size)
     else
         memset(to, 0, (size_t)s->offset);
     to += s->offset;
-    for (Py_ssize_t i = 0; i < s->width; i++)
-        to[i] = (char)(number >> 8 * (s->little ? i : s->width - 1 - i));
+    for (Py_ssize_t i = 0; i < s->width; i++, number >>= 8)
+        to[s->little ? i : s->width - 1 - i] = (char)number;
     return to + s->width;
 }
 

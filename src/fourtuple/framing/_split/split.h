@@ -149,9 +149,12 @@ static inline void copy_octets(char *to, const char *from, Py_ssize_t size)
         memcpy(to, from, (size_t)size);
         return;
     }
-    /* The last 16 octets are copied separately: some octets before them may be copied twice. */
-    for (Py_ssize_t at = 0; at < size - 16; at += 16)
-        memcpy(to + at, from + at, 16);
+    /* From both ends: octets between may be copied twice. */
+    memcpy(to, from, 16);
+    if (size > 32) {
+        memcpy(to + 16, from + 16, 16);
+        memcpy(to + size - 32, from + size - 32, 16);
+    }
     memcpy(to + size - 16, from + size - 16, 16);
 }
 
