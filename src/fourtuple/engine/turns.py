@@ -284,17 +284,17 @@ class Turns(Sweeping):
         """Close ended sockets. A socket that cannot be closed now stays for another turn; no number is closed twice."""
         to_close, close = self._to_close, os.close
         while to_close:
-            sock = to_close[-1]
+            sock = to_close.pop()  # first: an interrupt may come just after close(2), when the number is free again
             try:
-                if isinstance(sock, int):
-                    to_close.pop()  # first: an interrupt may come just after close(2), when the number is free again
+                if type(sock) is int:
                     close(sock)
-                    continue
-                sock.close()
+                else:
+                    sock.close()  # type: ignore[union-attr]  # mypy does not tell it by type()
             except OSError:  # on Linux the descriptor is free anyway (close(2))
-                if isinstance(sock, int):
-                    continue
-            to_close.pop()
+                pass
+            except MemoryError:  # it comes before the call
+                to_close.append(sock)
+                raise
 
     def _flush(self) -> None:
         """Write outboxes filled outside of their own turn. When the time is over, the rest waits for the next turn."""
