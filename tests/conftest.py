@@ -148,6 +148,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + cores // 2
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from scheduling import NeighboursScheduling  # it needs pytest-xdist, and a run with -p no:xdist does not
+
+    return NeighboursScheduling(config, log)
+
+
 # --- a crash --------------------------------------------------------------------------------------
 
 CRASHED = pytest.StashKey[bool]()
@@ -254,12 +263,13 @@ def nothing_left_behind(opened_once: None, request: pytest.FixtureRequest) -> It
     yield
     if request.node.stash.get(FAILED, False):
         return
-    if held() - before:
+    left = held() - before
+    if left:
         gc.collect()  # an object in a reference cycle is closed late, and emits a ResourceWarning then
         for thread in threading.enumerate():
             if f"thread {thread.name}" not in before:
                 thread.join(1)  # it has given its result, and has not quite ended
-    left = held() - before
+        left = held() - before
     assert not left, f"the test left behind: {', '.join(sorted(left))}"
 
 
@@ -278,9 +288,10 @@ def descriptors() -> Iterator[str]:
 
 def children() -> Iterator[str]:
     """The children of all threads of this process. A zombie counts, because a test must wait for its children."""
-    for task in Path("/proc/self/task").iterdir():
+    for task in os.listdir("/proc/self/task"):
         try:
-            numbers = (task / "children").read_text().split()
+            with open(f"/proc/self/task/{task}/children") as file:
+                numbers = file.read().split()
         except (FileNotFoundError, ProcessLookupError):
             continue  # the thread ended meanwhile
         for number in numbers:
