@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from fourtuple import Server, compiled, fast_path
+from sources import READS_ALL, paths, tree
 
 SHOW = """
 import sys, types
@@ -193,11 +195,12 @@ def test_a_program_that_imports_no_framing_itself_has_the_whole_fast_path() -> N
     assert (done.stderr, done.stdout.strip()) == ("", "0")
 
 
+@READS_ALL
 def test_programs_that_freeze_others_see_each_c_module() -> None:
     """PyInstaller reads the import statements in the bytecode, and Nuitka those outside of ``if TYPE_CHECKING``."""
     seen = set()
-    for path in (Path(__file__).parents[1] / "src").rglob("*.py"):
-        for node in ast.walk(without_types(ast.parse(path.read_text()))):
+    for path in paths():
+        for node in outside_of_types(tree(path)):
             if isinstance(node, ast.Import):
                 seen |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):
@@ -205,8 +208,7 @@ def test_programs_that_freeze_others_see_each_c_module() -> None:
     assert {name for name, _ in compiled.PIECES.values()} <= seen
 
 
-def without_types(tree: ast.Module) -> ast.Module:
-    tree.body = [
-        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
-    ]
-    return tree
+def outside_of_types(module: ast.Module) -> Iterator[ast.AST]:
+    for node in module.body:
+        if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)):
+            yield from ast.walk(node)

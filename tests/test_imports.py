@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).parents[1] / "src"
+from sources import READS_ALL, SOURCE, paths, tree
 
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
@@ -129,7 +129,7 @@ class Import:
 
 def modules() -> dict[str, Path]:
     found = {}
-    for path in sorted(SOURCE.glob("fourtuple/**/*.py")):
+    for path in paths():
         parts = path.relative_to(SOURCE).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
@@ -138,8 +138,8 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-def imports_of(module: str, tree: ast.AST, typing_only: bool = False) -> Iterator[Import]:
-    for node in ast.iter_child_nodes(tree):
+def imports_of(module: str, within: ast.AST, typing_only: bool = False) -> Iterator[Import]:
+    for node in ast.iter_child_nodes(within):
         if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
             for child in node.body:
                 yield from imports_of(module, ast.Module([child], []), typing_only=True)
@@ -183,7 +183,7 @@ def room(module: str, known: Collection[str] = KNOWN) -> str:
 
 @cache  # not when the file is imported, which every worker of the run does
 def imports() -> list[Import]:
-    return [found for module, path in MODULES.items() for found in imports_of(module, ast.parse(path.read_bytes()))]
+    return [found for module, path in MODULES.items() for found in imports_of(module, tree(path))]
 
 
 def is_ours(name: str) -> bool:
@@ -210,6 +210,7 @@ def within(module: str, rooms: list[str]) -> bool:
     return any(f"{module}.".startswith(f"fourtuple.{name}.") for name in rooms)
 
 
+@READS_ALL
 def test_there_is_something_to_check() -> None:
     assert "fourtuple" in MODULES
     assert imports()
@@ -232,6 +233,7 @@ def test_a_word_of_the_field_names_its_file(word: str) -> None:
     assert word in {path.stem for path in (SOURCE / "fourtuple").rglob("*") if path.suffix in ("", ".py")}
 
 
+@READS_ALL
 def test_no_circles() -> None:
     graph: dict[str, set[str]] = {module: set() for module in MODULES}
     for found in imports():
@@ -243,6 +245,7 @@ def test_no_circles() -> None:
         pytest.fail("imports run in a circle: " + " <- ".join(error.args[1]))
 
 
+@READS_ALL
 def test_imports_run_one_way() -> None:
     wrong = [
         str(found) for found in imports() if is_ours(found.imported) and not may_import(found.importer, found.imported)
@@ -255,6 +258,7 @@ C_FILES = {
 }
 
 
+@READS_ALL
 def test_the_page_of_the_architecture_lists_the_rooms_from_the_ground_up() -> None:
     """A line of it imports only from the lines above. Files with a place of their own are named below the list."""
     page = (SOURCE.parent / "docs" / "explanation" / "architecture.md").read_text()
@@ -293,6 +297,7 @@ def test_c_knows_the_classes_of_its_room() -> None:
     assert known == {room: set(names.split()) for room, names in C_KNOWS.items()}
 
 
+@READS_ALL
 def test_no_module_imports_the_command() -> None:
     wrong = [
         str(found)
@@ -302,6 +307,7 @@ def test_no_module_imports_the_command() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+@READS_ALL
 def test_the_pure_half_is_pure() -> None:
     wrong = [
         str(found)

@@ -13,8 +13,10 @@ import pytest
 
 from ambiguity import Unsupported, ambiguity
 from fourtuple.framing import Delimited, Escaped, Netstring, OctetCounting, syslog_resync
+from sources import READS_ALL, paths, tree
+from sources import SOURCE as SOURCES
 
-SOURCE = Path(__file__).parents[1] / "src" / "fourtuple"
+SOURCE = SOURCES / "fourtuple"
 FUNCTIONS = ("compile", "match", "search", "fullmatch", "sub", "subn", "split", "findall", "finditer")
 ANCHORED = ("match", "fullmatch")
 NAMED = re.compile(r"\bre\s*\.")
@@ -66,9 +68,9 @@ class Pattern:
         return f"{self.file}:{self.line} {self.text!r}"
 
 
-def calls(tree: ast.Module) -> Iterator[tuple[ast.Call, str]]:
+def calls(module: ast.Module) -> Iterator[tuple[ast.Call, str]]:
     """The calls of functions of ``re``."""
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if isinstance(node, ast.Call) and (function := function_of_re(node.func)):
             yield node, function
 
@@ -79,71 +81,74 @@ def function_of_re(node: ast.AST) -> str:
     return node.attr if ours and node.attr in FUNCTIONS else ""
 
 
-def is_searched(tree: ast.Module, call: ast.Call, function: str) -> bool:
+def is_searched(module: ast.Module, call: ast.Call, function: str) -> bool:
     """Whether a match may begin anywhere; of a compiled pattern, all that is done with its name tells."""
     if function != "compile":
         return function not in ANCHORED
     names = {
         ast.unparse(target)
-        for node in ast.walk(tree)
+        for node in ast.walk(module)
         if isinstance(node, ast.Assign) and node.value is call
         for target in node.targets
     }
     used = anchored = 0
-    for node in ast.walk(tree):
+    for node in ast.walk(module):
         if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
             used += ast.unparse(node) in names
             anchored += isinstance(node, ast.Attribute) and node.attr in ANCHORED and ast.unparse(node.value) in names
     return not used or used != anchored
 
 
-def patterns() -> Iterator[Pattern]:
-    for path in sorted(SOURCE.rglob("*.py")):
-        text = path.read_text()
-        if NAMED.search(text) is None:  # most files: every worker of the run comes here
+def patterns(path: Path) -> Iterator[Pattern]:
+    file, module = path.relative_to(SOURCE).as_posix(), tree(path)
+    for call, function in calls(module):
+        given = {each.arg: each.value for each in call.keywords}
+        position = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(function, 2)
+        flags = given.get("flags") or (call.args[position] if len(call.args) > position else None)
+        number = 0 if flags is None else int(eval(ast.unparse(flags), {"re": re}))
+        searched = is_searched(module, call, function)
+        if isinstance(call.args[0], ast.Constant):
+            yield Pattern(file, call.lineno, call.args[0].value, number, searched)
             continue
-        file, tree = path.relative_to(SOURCE).as_posix(), ast.parse(text)
-        for call, function in calls(tree):
-            given = {each.arg: each.value for each in call.keywords}
-            position = {"compile": 1, "sub": 4, "subn": 4, "split": 3}.get(function, 2)
-            flags = given.get("flags") or (call.args[position] if len(call.args) > position else None)
-            number = 0 if flags is None else int(eval(ast.unparse(flags), {"re": re}))
-            searched = is_searched(tree, call, function)
-            if isinstance(call.args[0], ast.Constant):
-                yield Pattern(file, call.lineno, call.args[0].value, number, searched)
-                continue
-            made = MADE.get((file, ast.unparse(call.args[0])))
-            if made is None:
-                yield Pattern(file, call.lineno, None, number, searched)
-                continue
-            for each in made():
-                yield Pattern(file, call.lineno, each.pattern, number, searched)
+        made = MADE.get((file, ast.unparse(call.args[0])))
+        if made is None:
+            yield Pattern(file, call.lineno, None, number, searched)
+            continue
+        for each in made():
+            yield Pattern(file, call.lineno, each.pattern, number, searched)
 
 
-FOUND = list(patterns())
+#: Few files: what every worker of the run does when it imports this one is to take no time.
+FILES = [path for path in paths() if NAMED.search(path.read_text())]
 
 
-@pytest.mark.parametrize("pattern", FOUND, ids=str)
-def test_a_pattern_is_linear(pattern: Pattern) -> None:
-    assert pattern.text is not None, f"{pattern.file}:{pattern.line}: write it out, or add what it comes to to MADE"
-    told = ambiguity(pattern.text, pattern.flags, searched=pattern.searched)
-    assert told is None, f"{pattern}: {told}; make the first of them possessive, or two patterns of one"
+@READS_ALL
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(SOURCE).as_posix())
+def test_patterns_are_linear(path: Path) -> None:
+    wrong = []
+    for pattern in patterns(path):
+        if pattern.text is None:
+            wrong.append(f"{pattern.file}:{pattern.line}: write it out, or add what it comes to to MADE")
+        elif told := ambiguity(pattern.text, pattern.flags, searched=pattern.searched):
+            wrong.append(f"{pattern}: {told}; make the first of them possessive, or two patterns of one")
+    assert not wrong, "\n".join(wrong)
 
 
+@READS_ALL
 def test_no_pattern_is_overlooked() -> None:
     """Patterns come from ``re`` by its name, and no other package makes any."""
-    assert len(FOUND) > 20
-    assert any(each.file == "framing/header.py" for each in FOUND)
-    for path in SOURCE.rglob("*.py"):
-        tree, named = ast.parse(path.read_text()), 0
-        for node in ast.walk(tree):
+    assert sum(1 for path in FILES for _ in patterns(path)) > 20
+    assert any(each.file == "framing/header.py" for path in FILES for each in patterns(path))
+    for path in paths():
+        module, named = tree(path), 0
+        for node in ast.walk(module):
             if isinstance(node, ast.ImportFrom):
                 assert node.module not in ("re", "fnmatch", "glob", "regex"), path
             elif isinstance(node, ast.Import):
                 assert all(each.asname is None for each in node.names if each.name == "re"), path
                 assert not {"fnmatch", "regex"} & {each.name for each in node.names}, path
             named += bool(function_of_re(node))
-        assert named == len(list(calls(tree))), f"{path}: a function of re is handed on, not called"
+        assert named == len(list(calls(module))), f"{path}: a function of re is handed on, not called"
 
 
 #: Quadratic and worse; among them what this package had.

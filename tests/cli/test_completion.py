@@ -24,15 +24,22 @@ def path(tmp_path: Path) -> dict[str, str]:
     return ENVIRONMENT | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
 
 
-def said_by(*command: str, env: dict[str, str]) -> list[str]:
+def said_by(*command: str, env: dict[str, str]) -> list[list[str]]:
+    """The words of each of the texts in COMPLETED: a shell prints a line of its own behind each."""
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    return done.stdout.split()
+    *found, rest = done.stdout.split("\n==\n")
+    assert rest == ""
+    return [each.split() for each in found]
+
+
+def for_each(program: str) -> str:
+    """The program of a shell, once for each text: the shell and its completion are made ready once."""
+    return "\n".join(f"{program.replace('TYPED', typed)}\necho; echo '=='" for typed, _ in COMPLETED)
 
 
 BASH = """
-eval "$(_FOURTUPLE_COMPLETE=bash_source fourtuple)"
-COMP_WORDS=(fourtuple TYPED); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+COMP_WORDS=(fourtuple TYPED); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
 _fourtuple_completion fourtuple
 echo "${COMPREPLY[@]}"
 """
@@ -49,34 +56,32 @@ COMPLETED = [
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_bash_completes(
-    path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]
-) -> None:
-    assert said_by(require_program("bash"), "-c", BASH.replace("TYPED", typed), env=path) == completed
+def test_bash_completes(path: dict[str, str], require_program: RequireProgram) -> None:
+    program = 'eval "$(_FOURTUPLE_COMPLETE=bash_source fourtuple)"\n' + for_each(BASH)
+    assert said_by(require_program("bash"), "-c", program, env=path) == [completed for _, completed in COMPLETED]
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_fish_completes(
-    path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]
-) -> None:
-    program = f"_FOURTUPLE_COMPLETE=fish_source fourtuple | source; complete -C 'fourtuple {typed}'"
-    lines = said_by(require_program("fish"), "-c", program, env=path)
-    assert lines[: len(completed)] == completed  # a description may follow
+def test_fish_completes(path: dict[str, str], require_program: RequireProgram) -> None:
+    program = "_FOURTUPLE_COMPLETE=fish_source fourtuple | source\n" + for_each("complete -C 'fourtuple TYPED'")
+    found = said_by(require_program("fish"), "-c", program, env=path)
+    for words, (_, completed) in zip(found, COMPLETED, strict=True):
+        assert words[: len(completed)] == completed  # a description may follow
 
 
-ZSH = """
+ZSH_READY = """
 autoload -Uz compinit; compinit -u -D
 eval "$(_FOURTUPLE_COMPLETE=zsh_source fourtuple)"
 # Instead of the line editor's own: prints what it would be given.
 _describe() { print -r -- ${${(P)3}%%:*} }; compadd() { shift 4; print -r -- ${(P)1} }
+"""
+ZSH = """
 words=(fourtuple TYPED); CURRENT=$#words
 _fourtuple_completion fourtuple
 """
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize(("typed", "completed"), COMPLETED)
-def test_zsh_completes(path: dict[str, str], require_program: RequireProgram, typed: str, completed: list[str]) -> None:
-    assert said_by(require_program("zsh"), "-f", "-c", ZSH.replace("TYPED", typed), env=path) == completed
+def test_zsh_completes(path: dict[str, str], require_program: RequireProgram) -> None:
+    found = said_by(require_program("zsh"), "-f", "-c", ZSH_READY + for_each(ZSH), env=path)
+    assert found == [completed for _, completed in COMPLETED]

@@ -679,10 +679,7 @@ def test_openssl_on_both_sides(relay: Serve, serve: Serve, require_program: Requ
         process.stdin.write(b"hello\n")
         process.stdin.flush()
         assert process.stdout.readline() == b"HELLO\n"
-        process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(5)
-        process.kill()
+        process.kill()  # with -quiet it does not end at the end of its input
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     listener = [openssl, "s_server", "-accept", str(port), "-cert", files.both, "-quiet", "-rev"]

@@ -28,6 +28,7 @@ from fourtuple.cli.main import _SUBCOMMANDS, cli
 from fourtuple.errors import EndOfFile
 from fourtuple.events import Event
 from fourtuple.options import Options
+from sources import READS_ALL, paths, tree
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "fourtuple"
@@ -83,13 +84,12 @@ def test_names_with_a_hyphen_are_ours_or_of_others() -> None:
     """An event, a reason, a word for a framing: what a reader searches for in a log is written as the log has it."""
     kinds = {kind.kind for kind in Event.__subclasses__()}
     assert "message-failed" in kinds
+    ours = set(re.findall(r"[\w-]+", source()))
     unknown = [
         (where(path), name)
         for path in PAGES
         for name in quoted(path)
-        if re.fullmatch(r"[a-z]+(-[a-z]+)+", name)
-        and name not in kinds | OTHERS_NAMES
-        and not re.search(rf"(?<![\w-]){name}(?![\w-])", source())
+        if re.fullmatch(r"[a-z]+(-[a-z]+)+", name) and name not in kinds | OTHERS_NAMES and name not in ours
     ]
     assert unknown == []
 
@@ -160,8 +160,8 @@ def test_defaults_in_brackets_are_those_of_the_options() -> None:
 def texts() -> list[re.Pattern[str]]:
     """The texts that the code can print: its strings, with anything where a value is put in."""
     found = set()
-    for path in SOURCE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for path in paths():
+        for node in ast.walk(tree(path)):
             parts: list[str] = []
             if isinstance(node, ast.JoinedStr):
                 parts = [re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in node.values]
@@ -198,6 +198,7 @@ def test_symptoms_are_named_as_the_system_names_them() -> None:
     assert [name for name in named if name.lower() not in system] == []
 
 
+@READS_ALL
 @pytest.mark.parametrize("words", QUOTED)
 def test_a_quoted_text_is_the_programs_own(words: str) -> None:
     whole = [found[0] for pattern in texts() for found in [pattern.search(words)] if found]

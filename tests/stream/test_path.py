@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable
-from pathlib import Path as File
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import fourtuple
 from fourtuple import fast_path
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, FourTupleError
 from fourtuple.four_tuple import FourTuple
@@ -20,9 +18,9 @@ from fourtuple.rates.throttle import Throttle
 from fourtuple.stream import Half, Layer, Path, Stream, checking
 from fourtuple.stream.rare import Rare
 from fourtuple.stream.state import State
+from sources import READS_ALL, SOURCE, paths, tree
 
 NAME = FourTuple("192.0.2.1", 9999, "192.0.2.2", 40000)
-SOURCE = File(fourtuple.__file__).parent
 
 
 class Open(Layer):
@@ -164,10 +162,10 @@ FIELDS = {
 def written_outside() -> list[str]:
     """Where a field of a stream is written by others; a stream is what is called so."""
     found = []
-    for file in sorted(SOURCE.rglob("*.py")):
+    for file in paths():
         if file.parent.name == "stream":
             continue
-        for node in ast.walk(ast.parse(file.read_bytes())):
+        for node in ast.walk(tree(file)):
             if not isinstance(node, ast.Attribute) or not isinstance(node.ctx, ast.Store | ast.Del):
                 continue
             if node.attr in FIELDS and ast.unparse(node.value).rpartition(".")[2] in ("stream", "_stream"):
@@ -175,6 +173,7 @@ def written_outside() -> list[str]:
     return found
 
 
+@READS_ALL
 def test_no_other_code_writes_a_field_of_a_stream() -> None:
     assert written_outside() == []
     assert {"inbox", "path", "held_back", "finishing"} <= FIELDS  # else nothing was looked for
