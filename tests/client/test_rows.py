@@ -289,6 +289,22 @@ def test_a_message_without_a_reply_never_waits(clients: Clients, peer: Peer) -> 
     assert line.hear() == b"news"
 
 
+def test_a_message_without_a_reply_is_sent_beside_all_requests_that_may_be_outstanding(
+    clients: Clients, peer: Peer
+) -> None:
+    """It may be the one that cancels them."""
+    client = clients(peer, pool=Pool(max_pipelined=2))
+    asked = [clients.begin(client.request, b"one", SECONDS)]
+    line = peer.accept()
+    assert line.hear() == b"one"
+    asked.append(clients.begin(client.request, b"two", SECONDS))
+    assert line.hear() == b"two"
+    client.send(b"cancel")
+    assert line.hear() == b"cancel"
+    line.say(b"ONE", b"TWO")
+    assert [each.result(SECONDS) for each in asked] == [b"ONE", b"TWO"]
+
+
 # -- 8: greet -----------------------------------------------------------------------------------------------
 
 

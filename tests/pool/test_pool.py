@@ -786,6 +786,22 @@ def test_an_error_that_is_a_frozen_dataclass_is_told() -> None:
     assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
 
 
+def test_a_message_without_a_reply_goes_where_there_is_room() -> None:
+    pool = make_pool(max_connections=2, max_pipelined=2)
+    ask(pool, 1)
+    one, _ = dial(pool, 0.0)
+    ask(pool, 2)
+    two, link = dial(pool, 0.0)
+    for number in range(3, 5):
+        ask(pool, number)
+    assert (one.live, two.live) == (2, 2)
+    pool.members.used(one, 0.0)
+    link.crowded = True
+    assert pool.member_for_send(0.0) is one
+    one.link.crowded, link.crowded = True, False  # type: ignore[misc]
+    assert pool.member_for_send(0.0) is two
+
+
 def test_ages_are_spread() -> None:
     chances = iter([0.0, 0.0, 0.9])
     pool = make_pool(max_connections=2, max_age=1000.0)

@@ -95,10 +95,11 @@ class Members:
     def for_one_way(self) -> Member | None:
         """Return the connection for a message that has no reply, if :meth:`pick` has none.
 
-        Such a message need not wait for the reply to a ping. Where the outbox has no room, its ``send()`` waits.
+        Such a message need not wait for the reply to a ping, nor for those of requests: ``max_pipelined`` bounds only
+        these. Where the outbox has no room, its ``send()`` waits.
         """
-        free = [each for each in reversed(self._members) if each.up and each.live < self._options.max_pipelined]
-        return min(free, key=lambda each: each.link.crowded, default=None)
+        ready = [each for each in reversed(self._members) if each.up]
+        return min(ready, key=lambda each: (each.link.crowded, each.live), default=None)
 
     @property
     def ready(self) -> bool:
