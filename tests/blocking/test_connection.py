@@ -943,8 +943,8 @@ def test_only_the_thread_with_requests_receives_from_a_lent_socket(pair: Pair) -
 # -- interrupts -------------------------------------------------------------------------------------------
 
 
-class Interrupt(Exception):
-    """What a signal handler raises."""
+class Interrupt(TimeoutError):
+    """What a signal handler raises, as that of an alarm often does: an OSError, like the kernel's errors."""
 
 
 @pytest.fixture

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import random
 import signal
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from client.conftest import AT_ONCE, SECONDS, Peer, until
-from fourtuple import Pool, Pushes, Service, serve_in_thread
+from fourtuple import Pool, Pushes, Retries, Service, serve_in_thread
 from fourtuple.blocking import Client
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, FourTupleError
-from fourtuple.events import ClientDisconnected, Event
+from fourtuple.events import ClientConnectFailed, ClientDisconnected, Event
 from fourtuple.net.sockets import reset_on_close
 
 
@@ -293,3 +296,74 @@ def test_a_connection_that_was_reset_and_that_another_thread_ends_meanwhile_rais
         line.socket.close()
         link.wait(client.clock() + SECONDS)
         assert link.stream.write_error is not None
+
+
+class TooLong(TimeoutError):
+    """As the handler of an alarm often raises it."""
+
+
+@pytest.fixture
+def alarm() -> Iterator[Callable[[], None]]:
+    """What sends this thread a signal, whose handler raises."""
+
+    class Handler:
+        def __call__(self, *_: Any) -> None:
+            raise TooLong("it takes too long")
+
+    before = signal.signal(signal.SIGUSR1, functools.partial(Handler()))
+    main = threading.get_ident()
+    yield lambda: signal.pthread_kill(main, signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(4) as threads:
+        yield threads
+
+
+@pytest.mark.parametrize("what", ["greet", "TLS"])
+def test_what_a_signal_handler_raises_is_no_failed_attempt(
+    peer: Peer, alarm: Callable[[], None], threads: ThreadPoolExecutor, what: str
+) -> None:
+    """It leaves the request, and says nothing about the server: the next request tries again at once."""
+    options: dict[str, Any] = {"greet": lambda connection: connection.request(b"login")}
+    if what == "TLS":
+        options = {"tls": True, "server_hostname": "localhost"}
+    events: list[Any] = []
+    retries = Retries(delay=SECONDS, jitter=0.0)
+    with Client(peer.address, "line", retries=retries, observer=events.append, **options) as client:
+
+        def interrupt() -> None:
+            line = peer.accept()
+            assert line.socket.recv(1)
+            alarm()
+            line.close()
+
+        interrupting = threads.submit(interrupt)
+        with pytest.raises(TooLong):
+            client.request(b"one")
+        interrupting.result(SECONDS)
+        assert client.statistics.connects_failed == 0
+        assert client.health.error is None
+        assert not [each for each in events if isinstance(each, ClientConnectFailed)]
+        if what == "greet":
+            asked = threads.submit(client.request, b"two")
+            line = peer.accept()
+            assert line.hear() == b"login"
+            line.say(b"welcome")
+            assert line.hear() == b"two"
+            line.say(b"TWO")
+            assert asked.result(SECONDS) == b"TWO"
+
+
+def test_an_error_that_greet_raises_is_one_of_the_attempt(peer: Peer, alarm: Callable[[], None]) -> None:
+    """The handler is installed, and has raised nothing."""
+
+    def greet(_connection: Any) -> None:
+        raise TooLong("the server takes too long")
+
+    with Client(peer.address, "line", retries=Retries(delay=SECONDS), greet=greet) as client:
+        with pytest.raises(DeadlinePassed, match="the server takes too long"):
+            client.request(b"one", 0.05)
+        assert client.statistics.connects_failed == 1

@@ -22,6 +22,7 @@ from typing import Any
 from fourtuple.blocking.changes import Changes
 from fourtuple.blocking.connection import BlockingConnection
 from fourtuple.blocking.dialling import Attempt
+from fourtuple.blocking.interrupts import raised_by_handler
 from fourtuple.blocking.link import BlockingLink
 from fourtuple.blocking.polling import clock, earlier
 from fourtuple.blocking.thread_work import ThreadWork
@@ -208,7 +209,7 @@ class ClientIO:
                     self._join(attempt)
                     joined = True
         except BaseException as error:
-            if joins or not (alone or isinstance(error, Exception)):
+            if joins or not (alone or isinstance(error, Exception)) or raised_by_handler(error):
                 raise  # an interrupt: it says nothing about the server
             attempt.drop()
             with self._lock:

@@ -273,6 +273,8 @@ class Receiving:
         except BlockingIOError:
             return
         except OSError as error:
+            if error.errno is None:
+                raise  # a signal handler raised it, as a TimeoutError often: the kernel's errors have a number
             self._failed(error)
             return
         finally:

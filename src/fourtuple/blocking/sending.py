@@ -201,6 +201,8 @@ class Sending:
             except BlockingIOError:
                 stream.sent(0, shared.clock())
             except OSError as error:
+                if error.errno is None:
+                    raise  # a signal handler raised it: the kernel's errors have a number
                 # Only writing has ended: octets that the peer sent before can still be read.
                 stream.write_lost(error)
             return not stream.outbox_size
