@@ -203,7 +203,10 @@ def test_few_rows_are_asked_for() -> None:
 
 @pytest.mark.parametrize(
     ("ends", "code"),
-    [(b"q", 0), (b"\x03", 130), (signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)],
+    [
+        *((b"q", 0), (b"\x03", 130), (signal.SIGHUP, 129)),
+        *(pytest.param(each, 128 + each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGTERM)),
+    ],
 )
 def test_on_a_terminal_until_its_end(ends: bytes | signal.Signals, code: int) -> None:
     """The whole command: it draws, and gives the terminal back."""

@@ -24,16 +24,18 @@ DOCUMENTS = [
 #: Pages without code of ours to run.
 OTHERS = [*(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md")), *sorted((ROOT / "benchmarks").glob("*.md"))]
 
-#: Pages that start many programs: more than half of what all pages take. By default the README, the tutorial and the
-#: other pages run.
+#: Pages that start many programs: two thirds of what all pages take. By default the README, the tutorial, a page for
+#: those who migrate, and the other pages run. CI runs all of them.
 SLOW = {
     *("docs/explanation/troubleshooting.md", "docs/reference/command-line.md"),
+    *(f"docs/migrate/{name}.md" for name in ("asyncio-protocol", "asyncore", "sockets", "socketserver")),
     *(
         f"docs/how-to/{name}.md"
         for name in (
             *("addresses", "benchmark", "clients", "existing-code", "limits", "operate", "operate-a-program"),
             *("programs", "prove-a-framing", "relay", "several-services", "sockets", "stay-connected"),
             *("test-a-service", "threads-and-tests", "tls"),
+            *("connect-fails", "logs-and-captures", "many-processes", "mutual-tls", "peers", "running-limits"),
         )
     ),
 }

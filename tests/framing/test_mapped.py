@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fourtuple.errors import FramingTextError, MalformedMessage, MessageTooLong, OptionError
@@ -160,6 +160,7 @@ packable = st.recursive(
 )
 
 
+@settings(max_examples=max(10, settings().max_examples // 4))
 @given(value=packable)
 def test_messagepack_that_is_right_is_left_alone(value: Any, require_package: Any) -> None:
     msgspec = require_package("msgspec")
