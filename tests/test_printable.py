@@ -36,7 +36,14 @@ from fourtuple.printable import (
 )
 from hostile import BREAKS, FORGED, HOSTILE, LONG, NAME, TANGLES, Speechless, Unspeakable, every_event, raised
 
-TEXTS = pytest.mark.parametrize("text", [HOSTILE, LONG, HOSTILE + LONG], ids=["hostile", "long", "both"])
+TEXTS = pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(HOSTILE, id="hostile"),
+        pytest.param(LONG, id="long", marks=pytest.mark.slow),
+        pytest.param(HOSTILE + LONG, id="both"),
+    ],
+)
 
 
 def no_line_is_the_peers(lines: list[str]) -> None:
