@@ -395,6 +395,7 @@ def test_the_folder_without_a_path(tmp_path: Path) -> None:
         find(None, environment)
     assert find("unix:/given", environment) == "/given"
     assert find(None, {"FOURTUPLE_CONTROL": "/variable"}) == "/variable"
+    assert find("/given", {"FOURTUPLE_CONTROL": ""}) == "/given"
     listeners = []
     for name in ("one", "two"):
         sock = socket.socket(socket.AF_UNIX)
@@ -402,7 +403,15 @@ def test_the_folder_without_a_path(tmp_path: Path) -> None:
         sock.listen()
         listeners.append(sock)
         if name == "one":
-            assert find(None, environment) == automatic_path("one", environment)
+            alone = automatic_path("one", environment)
+            assert find(None, environment) == alone
+            assert find("auto", environment) == alone
+            assert find(None, {**environment, "FOURTUPLE_CONTROL": "auto"}) == alone
+            for empty in ("", "unix:"):  # a mistake in a script: it must not drain the server that is there
+                with pytest.raises(OperationError, match="--control is empty: the path of a socket is needed"):
+                    find(empty, environment)
+                with pytest.raises(OperationError, match="FOURTUPLE_CONTROL is empty"):
+                    find(None, {**environment, "FOURTUPLE_CONTROL": empty})
     with pytest.raises(OperationError, match="several control sockets"):
         find(None, environment)
     for sock in listeners:

@@ -80,5 +80,7 @@ def _watched(control: str | None) -> Watched | None:
 
     try:
         return Watched(find(control, os.environ))
-    except FourTupleError:
+    except FourTupleError as error:
+        if control is not None:
+            raise Failure(error, Exit.USAGE) from error
         return None

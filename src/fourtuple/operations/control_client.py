@@ -88,11 +88,17 @@ def automatic_path(name: str, environment: Mapping[str, str]) -> str:
 def find(given: str | None, environment: Mapping[str, str]) -> str:
     """Return the path of the socket to connect to: the one given, the variable's, or the only one in the folder.
 
-    Raises :class:`~fourtuple.errors.OperationError` if there is none or more than one.
+    ``auto`` is the only one in the folder: a server that is started with it, or with the variable, is found. An empty
+    path is refused, because it is a mistake (a shell variable without a value), and another server could be meant.
+
+    Raises :class:`~fourtuple.errors.OperationError` if there is none or more than one, and for an empty path.
     """
-    path = given or environment.get(VARIABLE)
-    if path:
-        return path.removeprefix("unix:")
+    path = environment.get(VARIABLE) if given is None else given
+    if path is not None and path != "auto":
+        if not (path := path.removeprefix("unix:")):
+            place = VARIABLE if given is None else "--control"
+            raise OperationError(f"{place} is empty: the path of a socket is needed")
+        return path
     where = folder(environment)
     try:
         found = sorted(each for each in os.listdir(where) if each.endswith(".sock"))
