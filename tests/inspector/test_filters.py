@@ -88,6 +88,20 @@ def test_what_is_chosen(text: str, found: list[Socket]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("send_queue", "acknowledged", "sent", "slow"),
+    [
+        (9, 1500, 1500, True),
+        (9, 100, 5000, True),  # its window is closed: the peer acknowledges the probes, and no data leaves
+        (9, 100, 100, False),
+        (0, 5000, 5000, False),
+    ],
+)
+def test_a_send_queue_that_does_not_move_is_slow(send_queue: int, acknowledged: int, sent: int, slow: bool) -> None:
+    found = info(last_ack_recv=acknowledged, last_data_sent=sent)
+    assert parse_filter("slow")(replace(BUSY, receive_queue=0, send_queue=send_queue, info=found)) is slow
+
+
+@pytest.mark.parametrize(
     ("text", "at", "why"),
     [
         ("stat=listen", 1, "no field 'stat', did you mean 'state'?"),

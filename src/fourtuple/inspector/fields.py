@@ -142,7 +142,8 @@ def _is_slow(socket: Socket) -> Value:
             return True
         if info is None:
             return socket.state in (states.SYN_SENT, states.SYN_RECV) and bool(socket.timer and socket.timer.count)
-        standing = socket.send_queue > 0 and info.last_ack_recv > SLOW_SECONDS * 1000
+        # A peer whose window is closed acknowledges each probe of it; a probe sends no data.
+        standing = socket.send_queue > 0 and max(info.last_ack_recv, info.last_data_sent) > SLOW_SECONDS * 1000
         unread = socket.receive_queue > 0 and info.last_data_recv > SLOW_SECONDS * 1000
         return info.retransmits > 0 or info.rtt > SLOW_RTT * 1e6 or standing or unread
     return socket.queue is not None and socket.queue.waiting > 0
