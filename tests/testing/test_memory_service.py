@@ -169,6 +169,23 @@ def test_deadlines_and_timers_by_the_clock(run_async: Any) -> None:
     run_async(main())
 
 
+def test_the_client_does_not_have_the_deadlines_and_limits_of_the_service(run_async: Any) -> None:
+    async def main() -> None:
+        deadlines, limits = Deadlines(idle_timeout=60), Limits(high_water=100, low_water=1, max_outbox=100)
+        async with MemoryService(upper("plain"), deadlines=deadlines, limits=limits) as served:
+            client, _ = served.connect(capacity=1)
+            for _ in range(9):
+                client.send(b"x" * 99)  # more than the service may leave in its outbox
+            assert await client.receive() == b"X" * 99
+            for _ in range(8):
+                await client.receive()
+            served.clock.advance(61)
+            with pytest.raises(EndOfFile):  # the server's, as over a socket: not a deadline of its own
+                await client.receive()
+
+    run_async(main())
+
+
 def test_limits_refuse_it(run_async: Any) -> None:
     async def main() -> None:
         async with MemoryService(upper("plain"), limits=Limits(max_connections=1, refusal="full")) as served:

@@ -40,7 +40,7 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         The service. A conversation in a thread (a plain ``def``) and a program need a socket: they are refused with
         :class:`~fourtuple.errors.ServiceError`.
     limits, deadlines, tls, proxy, observer
-        As of :class:`fourtuple.Server`.
+        As of :class:`fourtuple.Server`. The clients have the defaults of :func:`fourtuple.connect`.
     may_raise
         The exceptions that handlers may raise: one class, or a tuple of them. Default: none.
     """
@@ -65,7 +65,6 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         self._link = Link(self.clock)
         self._engine = engine_of(self._link, self.clock)
         self._witness = Witness(observer, may_raise)
-        self._limits, self._deadlines = limits, deadlines
         #: The server: ``statistics``, ``connections``, ``broadcast()``, ``drain()``. It has no address.
         self.server: Server[In_co, Out_contra, S, L] = Server(
             service,
@@ -117,9 +116,9 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         """
         cuts = self.server.service.framing.mirror() if framing is None else parse_framing(framing)
         sockets = socket_pair(self._link, cut=cut, capacity=capacity)
-        stream = Stream(cuts, new_name(), self._limits or Limits(), self.clock())
+        stream = Stream(cuts, new_name(), Limits(), self.clock())
         sockets[1].setblocking(False)
-        near: Connection[Any, Any] = client_of(self._engine, sockets[0], stream, self._deadlines)
+        near: Connection[Any, Any] = client_of(self._engine, sockets[0], stream, None)
         sock: Any = sockets[1]
         runner = lifecycle_of(self.server).acceptor.adopt(sock, stream.name.reversed)  # type: ignore[union-attr]
         far: Any = None if runner is None else runner.connection
