@@ -41,18 +41,21 @@ if TYPE_CHECKING:
     from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
     from fourtuple.options.endpoint import Endpoint
     from fourtuple.pool import Gap
+    from fourtuple.pool.state import Health
     from fourtuple.server import Server
     from fourtuple.service import ReplyAndClose, Service, reply_and_close
     from fourtuple.serving.alarms import Alarm
     from fourtuple.serving.dialing import Dial
     from fourtuple.serving.in_thread import serve_in_thread
     from fourtuple.serving.run import run, watching
+    from fourtuple.serving.values import Broadcast, ServerStatistics
     from fourtuple.stream import Reason, Statistics
 
 __all__ = [
     "Address",
     "Alarm",
     "BlockingConnection",
+    "Broadcast",
     "Client",
     "Connection",
     "Deadlines",
@@ -62,6 +65,7 @@ __all__ = [
     "FourTuple",
     "FourTupleError",
     "Gap",
+    "Health",
     "Limits",
     "Listener",
     "Pool",
@@ -73,6 +77,7 @@ __all__ = [
     "ReplyAndClose",
     "Retries",
     "Server",
+    "ServerStatistics",
     "Service",
     "Sockets",
     "Statistics",
@@ -105,11 +110,13 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
                 "Tls",
             ),
             "fourtuple.pool": ("Gap",),
+            "fourtuple.pool.state": ("Health",),
             "fourtuple.server": ("Server",),
             "fourtuple.service": ("ReplyAndClose", "Service", "reply_and_close"),
             "fourtuple.serving.alarms": ("Alarm",),
             "fourtuple.serving.in_thread": ("serve_in_thread",),
             "fourtuple.serving.run": ("run", "watching"),
+            "fourtuple.serving.values": ("Broadcast", "ServerStatistics"),
             "fourtuple.events": ("Reason", "Statistics"),
         },
         rooms=(

@@ -22,7 +22,7 @@ from fourtuple.pool.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a client can serve requests: its state, and what is wrong, if something is."""
+    """Whether a client can serve requests (``ok``), its ``state``, and what is wrong, if something is (``error``)."""
 
     ok: bool
     state: str

@@ -9,7 +9,15 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class ServerStatistics:
-    """Counters of a server at one moment. Octets and messages include those of open and of ended connections."""
+    """Counters of a server at one moment. Octets and messages include those of open and of ended connections.
+
+    ``accepted``, ``active``, ``closed``, ``refused``, ``aborted``: connections. ``probes``: those that the peer ended
+    without an octet. ``octets_in``, ``octets_out``, ``messages_in``, ``messages_out``: what was received and sent.
+    ``abandoned``: handlers that did not end when the server stopped. ``limited``: connections aborted by
+    ``max_buffered`` or ``max_buffered_per_connection``. ``accept_failures``: of accept(2). ``handshakes``: completed
+    TLS handshakes. ``tls_failures``: connections that failed by a TLS error. ``tls_without_close_notify``: peers that
+    ended TLS by FIN alone.
+    """
 
     accepted: int
     active: int
@@ -35,7 +43,7 @@ class ServerStatistics:
 
     @classmethod
     def sum(cls, several: Iterable[ServerStatistics]) -> ServerStatistics:
-        """Add counters up, field by field."""
+        """Add the counters of several up, field by field; return the sums."""
         columns = zip(*(astuple(each) for each in several), strict=True)
         return cls(*map(sum, columns))
 
