@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from benchmarks.__main__ import INTERRUPTED, main
 from benchmarks.model import Row
+from benchmarks.process import start
 from benchmarks.rounds import Bench, Result
 
 ROOT = Path(__file__).parents[2]
@@ -113,3 +114,12 @@ def test_a_signal_leaves_no_files(tmp_path: Path, number: signal.Signals) -> Non
     assert process.returncode == INTERRUPTED, said
     assert "Traceback" not in said
     assert not list(tmp_path.glob("fourtuple-benchmarks-*"))  # a killed compiler may leave a file of its own
+
+
+def test_a_measured_program_keeps_what_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the time of a start would be that of the compiler."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    code = "import os, sys; print(sys.dont_write_bytecode, os.environ['MORE'])"
+    core = min(os.sched_getaffinity(0))
+    process = start([sys.executable, "-c", code], core, environment={"MORE": "one"}, stdout=subprocess.PIPE)
+    assert process.communicate(timeout=60)[0] == "False one\n"
