@@ -378,6 +378,62 @@ def test_what_is_asked_for_is_imported_and_no_more(code: str, without: str) -> N
     assert not imported_by(code) & set(without.split())
 
 
+# What only rare options, errors, clients and other commands need.
+NOT_IN_A_SERVER = (
+    "fourtuple.blocking fourtuple.client fourtuple.load fourtuple.relay fourtuple.inspector fourtuple.probing "
+    "fourtuple.care fourtuple.adapters fourtuple.testing fourtuple.proxy fourtuple.net.connecting "
+    "fourtuple.options.client fourtuple.framing.resp "
+    "importlib.metadata importlib.resources csv email.message zipfile difflib hashlib ctypes multiprocessing html "
+    f"{NOT_WITH_THE_PACKAGE}"
+)
+SERVED = """
+from fourtuple import Service
+from fourtuple.framing import Fixed
+
+service = Service(Fixed(16))
+
+
+@service.reply
+def loud(message: bytes) -> bytes:
+    return message.upper()
+"""
+# At its end the process prints what it imported. The first signal stops it, so there is nothing of an abort in it.
+TELLING = "import atexit, sys; atexit.register(lambda: print('\\n' + ' '.join(sys.modules)))\n"
+PROGRAM = """
+import runpy, fourtuple
+service = runpy.run_path(sys.argv[1])["service"]
+fourtuple.run(service, "127.0.0.1:0", on_start=lambda server: print("Listening", flush=True))
+"""
+COMMAND = """
+sys.argv = ["fourtuple", "serve", sys.argv[1], "--bind", "127.0.0.1:0", "--loop", "asyncio"]
+from fourtuple.cli.entry import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "may_have"),
+    [
+        (PROGRAM, ""),
+        (COMMAND, "click"),
+    ],
+)
+def test_a_plain_server_imports_what_it_needs_and_no_more(code: str, may_have: str, tmp_path: Path) -> None:
+    target = tmp_path / "loud.py"
+    target.write_text(SERVED)
+    with subprocess.Popen(
+        [sys.executable, "-c", TELLING + code, str(target)],
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("Listening")
+        process.terminate()
+        said = process.stdout.read()
+    modules = set(said.splitlines()[-1].split())
+    assert "fourtuple.server" in modules
+    assert sorted(modules & set(NOT_IN_A_SERVER.split())) == may_have.split()
+
+
 @pytest.mark.parametrize(
     ("command", "needs"),
     [

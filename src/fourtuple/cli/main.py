@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from collections.abc import Iterable
 from importlib import import_module
@@ -20,7 +19,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
     if not wanted or ctx.resilient_parsing:
         return
     readiness = "nested (epoll)" if sys.platform == "linux" else "portable (add_reader)"
-    python = platform.python_version()
+    python = sys.version.partition(" ")[0]
     click.echo(f"fourtuple {__version__}, Python {python}, loop {speed.loop()}, readiness {readiness}, {speed.parts()}")
     ctx.exit()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import click
@@ -45,6 +44,9 @@ def loop() -> str:
     """Return the event loop that ``--loop auto`` takes, with its version if it is uvloop."""
     if not find_spec("uvloop"):
         return "asyncio"
+    # imported here: it imports email, csv and zipfile, a tenth of the start of a server, which never asks for this
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return f"uvloop {version('uvloop')}"
     except PackageNotFoundError:
