@@ -424,10 +424,13 @@ def test_a_function_that_fails_ends_its_conversation(relay: Serve, edit: str, me
             with pytest.raises(ConnectionResetError):
                 end.recv(1)
         relayed.line_with("#1 closed")
+        assert said in relayed.line_with("#1 relayed 0 octets"), "the kind of the error too"
         done = relayed.stop()
     assert done.code == 1
     assert said in done.err
+    assert "handler mine.edit" in done.err, "the function is named, not the relay that calls it"
     assert "fourtuple/relay" not in done.err
+    assert "fourtuple.relay" not in done.err
     assert "conversations ended by an error: 1" in done.err
 
 

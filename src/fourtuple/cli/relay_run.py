@@ -24,8 +24,10 @@ from fourtuple.client import connect
 from fourtuple.config import Configuration
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.framing import Framing
+from fourtuple.options.functions import function_name
 from fourtuple.relay.events import EndRelayed, ReplayDiffers, StreamUncut, TargetFailed, ToxicsFailed, ToxicsRead
 from fourtuple.relay.notation import UPSTREAM, NamedToxic, ToxicTable, read_toxics
+from fourtuple.relay.passage import StreamBroken
 from fourtuple.relay.recording import Recording
 from fourtuple.relay.relay import Options, Relay
 from fourtuple.relay.replay import Player, play
@@ -85,7 +87,7 @@ class RelayRun(ServeRun):
         **options: Any,
     ) -> None:
         self._toxics, self._toxics_file = tuple(toxics), toxics_file
-        self._framing = framing
+        self._framing, self._edit = framing, edit
         self._in_hex = hexdump
         self._failures: Counter[str] = Counter()
         self._observer: events.Observer = lambda event: None
@@ -168,6 +170,9 @@ class RelayRun(ServeRun):
     # -- what happens -------------------------------------------------------------------------------------
 
     def _tell(self, event: events.Event) -> None:
+        edit = self._edit
+        if isinstance(event, events.HandlerRaised) and edit is not None and not isinstance(event.error, StreamBroken):
+            event = replace(event, handler=function_name(edit))  # the relay's handler only calls it
         if type(event) in _FAILURES:
             self._failures[_FAILURES[type(event)]] += 1
         if isinstance(event, EndRelayed) and event.direction == UPSTREAM and self.capture is not None:

@@ -82,7 +82,7 @@ class Relay:
             self._links.add(link)
             why = await link.run(self._options.drain_idle)
         except Exception as error:
-            why = text_of(error)
+            why = text_of(error) if isinstance(error, FourTupleError) else f"{type(error).__name__}: {text_of(error)}"
             raise
         finally:
             if link is not None:
