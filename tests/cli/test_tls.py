@@ -22,6 +22,17 @@ def test_serve_and_connect(run: Run, serve: Serve, files: Files) -> None:
     assert (done.code, done.out) == (0, b"Farewell, client\n")
 
 
+def test_a_name_that_no_certificate_has_is_called_by_its_flag(run: Run) -> None:
+    for command, flag in (
+        (("connect", "127.0.0.1:1", "--send", "x", "--tls"), "--server-name"),
+        (("bench", "127.0.0.1:1", "--tls"), "--server-name"),
+        (("relay", "127.0.0.1:0", "127.0.0.1:1", "--target-tls"), "--target-server-name"),
+    ):
+        done = run(*command, flag, ".example")
+        assert done.code == 2
+        assert f"fourtuple: {flag}: expected the name in the server's certificate, got '.example'" in done.err
+
+
 def test_what_fails_has_its_exit_code(run: Run, serve: Serve, files: Files) -> None:
     server = serve("sixteen", "--tls-certificate", files.both)
     done = run("connect", server.address, *HELLO, "--tls")

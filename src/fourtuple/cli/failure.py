@@ -13,6 +13,8 @@ from fourtuple.printable import printable, text_of
 
 #: The option's name, with which the text of an option error begins: a command prints the flag instead.
 _OPTION = re.compile(r"\A[a-z][a-z_]*(?=: )")
+#: Options whose flags have another name.
+_FLAGS = {"server_hostname": "server_name", "target_server_hostname": "target_server_name"}
 
 
 class Exit(IntEnum):
@@ -32,7 +34,7 @@ class Failure(Exception):
     def __init__(self, message: object, code: int, explanation: str = "") -> None:
         text = text_of(message)
         if isinstance(message, OptionError):
-            text = _OPTION.sub(lambda found: "--" + found[0].replace("_", "-"), text)
+            text = _OPTION.sub(lambda found: "--" + _FLAGS.get(found[0], found[0]).replace("_", "-"), text)
         super().__init__(text)
         self.code = code
         self.explanation = explanation
