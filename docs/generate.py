@@ -73,8 +73,8 @@ EVENTS = """\
 
 A server reports what happens by calling an observer: any function that takes one event. Everything that a server
 prints, counts or writes to a log comes from events. Pass your observer as `Server(service, observer=...)`. It runs on
-the loop and must not block. Without an observer, only handlers that raise and calls that hold the loop are logged, to
-the logger `fourtuple` of `logging`.
+the loop and must not block. Without an observer, only handlers that raise are logged, to the logger `fourtuple` of
+`logging`, and calls that hold the loop, [where a watchdog runs](../explanation/held-loop.md).
 
 In logs an event is named as its class is, in kebab case: `HandlerRaised` is `handler-raised`. That is its `kind`.
 
