@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
+from cli.conftest import ENVIRONMENT, FOURTUPLE, Run, Serve
 from cli.screens import same_text
 from fourtuple.cli.probe_show import lines, short_line, summary
 from fourtuple.errors import ConnectRefused, TlsCertificateRefused
@@ -147,3 +147,10 @@ def test_a_peer_without_tls_is_reported_as_such(run: Run) -> None:
         done = run("probe", address, "--tls", "--timeout", "20")
     assert done.code == 3
     assert "no-tls: the peer speaks no TLS here" in done.text
+
+
+def test_a_json_value_is_sent_as_connect_sends_it(run: Run, serve: Serve) -> None:
+    server = serve("echo", "-f", "line")
+    done = run("probe", server.address, "--framing", "line+json", "--send", '{"a": 1}', "--wait", "20")
+    assert done.code == 0, done.err
+    assert "a whole message" in done.text

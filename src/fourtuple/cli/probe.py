@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,6 +17,7 @@ from fourtuple.cli import client_tls, types
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.errors import AddressError, EncodeError, OptionError
 from fourtuple.framing import Framing
+from fourtuple.framing.fromoctets import from_octets
 
 if TYPE_CHECKING:
     from fourtuple.probing.conversing import Talk
@@ -100,9 +101,10 @@ def probe(
     sys.exit(code)
 
 
-def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> tuple[bytes, ...]:
+def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> tuple[Any, ...]:
     try:
-        messages = tuple(map(types.from_hex if hexadecimal else types.unescaped, texts))
+        read = types.from_hex if hexadecimal else types.unescaped
+        messages = tuple(from_octets(framing, read(text)) for text in texts)
         framing.encode_many(list(messages))
     except (ValueError, EncodeError) as error:
         raise click.BadParameter(str(error), param_hint="'--send'") from error
