@@ -44,24 +44,27 @@
 
 #define FT_MOST_FORESEEN 256 /* the most items for which room is allocated in advance */
 
-/* Append an item; steals it. Up to `coming` more may follow: room for them is allocated once, not for every eight. */
-static inline int ft_append(PyObject *to, PyObject *item, Py_ssize_t coming)
+/* Allocate room for so many items of a list that has none: once, not for every eight. */
+static inline void ft_foresee(PyObject *to, Py_ssize_t count)
+{
+#ifndef Py_GIL_DISABLED /* another thread may read the list there: its fields are its own */
+    PyListObject *list = (PyListObject *)to;
+    count = Py_MIN(count, FT_MOST_FORESEEN);
+    if (PyList_CheckExact(to) && !list->ob_item && (list->ob_item = PyMem_New(PyObject *, count)))
+        list->allocated = count;
+#endif
+}
+
+/* Append an item; steals it. */
+static inline int ft_append(PyObject *to, PyObject *item)
 {
 #ifndef Py_GIL_DISABLED
     PyListObject *list = (PyListObject *)to;
-    if (PyList_CheckExact(to) && !list->ob_item) {
-        coming = Py_MIN(coming, FT_MOST_FORESEEN - 1);
-        list->ob_item = PyMem_New(PyObject *, coming + 1);
-        if (list->ob_item)
-            list->allocated = coming + 1;
-    }
     if (PyList_CheckExact(to) && Py_SIZE(list) < list->allocated) {
         list->ob_item[Py_SIZE(list)] = item;
         Py_SET_SIZE(list, Py_SIZE(list) + 1);
         return 0;
     }
-#else
-    (void)coming; /* another thread may read the list: its fields are its own */
 #endif
     int status = PyList_Append(to, item);
     Py_DECREF(item);

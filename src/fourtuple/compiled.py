@@ -14,7 +14,7 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
-_FAST_PATH: tuple[str, int] = ("fourtuple._fast_path", 46)
+_FAST_PATH: tuple[str, int] = ("fourtuple._fast_path", 47)
 #: The C modules, by what they do, and their stamps: the numbers of the interfaces between C and Python. A build with
 #: another number is stale (an editable installation whose C was not built again) and is not used: its assumptions about
 #: our objects may be wrong.

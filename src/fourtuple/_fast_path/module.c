@@ -52,5 +52,5 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-FT_MODULE(_fast_path, 46, "The usual turn of a connection, and the splitters, in C.",
+FT_MODULE(_fast_path, 47, "The usual turn of a connection, and the splitters, in C.",
           !Splitter_add_to(module) && !Decoder_add_to(module) && !turn_start(module) && !TemplateFields_add_to(module))

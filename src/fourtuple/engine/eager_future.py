@@ -104,12 +104,8 @@ def raise_thrown(kind: Any, value: Any = None, trace: TracebackType | None = Non
 Reference = EagerFuture
 
 if not TYPE_CHECKING and fast_path.turn is not None:
-
-    class EagerFuture(Reference):
-        """What the task calls for each wait is in C."""
-
-        __slots__ = ()
-        add_done_callback = EagerFutureFields._add_done_callback
-        result = EagerFutureFields._result
-
+    # The base itself: for each field of a subclass that a task reads, the interpreter looks through its bases.
+    EagerFuture = EagerFutureFields
+    for _name in ("__init__", "__await__", "wake", "_take_callback", "cancel"):
+        setattr(EagerFuture, _name, vars(Reference)[_name])
     fast_path.turn.know(EagerFuture=EagerFuture, current_task=asyncio.current_task, raise_thrown=raise_thrown)

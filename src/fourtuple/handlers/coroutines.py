@@ -99,7 +99,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
     def _run(
         self, stream: Stream, handle: Callable[[Any], Coroutine[Any, Any, Any]], share: Share, room: int, /
     ) -> tuple[Any, int]:
-        """Let coroutines take their first step. As the C does: see engine/_turn/steps.c."""
+        """Let coroutines take their first step. As the C does: see engine/_turn/replies.c."""
         spares, inbox, framing = self.host.spares, stream.inbox, stream.framing
         reply: Any = None
         if not spares.ready():

@@ -59,8 +59,8 @@ static PyObject *result(PyObject *future, PyObject *Py_UNUSED(none))
 }
 
 static PyMethodDef methods[] = {
-    {"_add_done_callback", FT_FAST(add_done_callback), METH_FASTCALL | METH_KEYWORDS, NULL},
-    {"_result", result, METH_NOARGS, NULL},
+    {"add_done_callback", FT_FAST(add_done_callback), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"result", result, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -39,24 +39,16 @@ static inline bool ends_stream(PyObject *framing)
     return known_framing.ends_stream;
 }
 
-/* The octets of a list of replies, as framing.encode_many() makes them. */
-static PyObject *encode(PyObject *framing, PyObject *replies)
-{
-    PyObject *splitter = turn_encoder_of(framing);
-    PyObject *octets = splitter ? split_encode_many(splitter, replies) : Py_NewRef(Py_None);
-    if (octets != Py_None)
-        return octets;
-    Py_DECREF(octets);
-    return ft_call1(framing, str.encode_many, replies);
-}
-
 /* Encode the pending replies. NULL without an exception: Python has to tell which one cannot be encoded. */
 static PyObject *encode_pending(PyObject *stream)
 {
-    PyObject *pending = Py_NewRef(OUT(stream)->pending), *framing = Py_NewRef(STREAM(stream)->framing), *octets = NULL;
+    PyObject *pending = Py_NewRef(OUT(stream)->pending), *framing = Py_NewRef(STREAM(stream)->framing);
+    PyObject *octets = NULL, *splitter;
     Py_ssize_t count = PyList_GET_SIZE(pending);
     if (!(count && is_a(PyList_GET_ITEM(pending, 0), turn_known.Unsendable)) && !ends_stream(framing))
-        octets = encode(framing, pending);
+        octets = (splitter = turn_encoder_of(framing)) ? split_encode_many(splitter, pending) : Py_NewRef(Py_None);
+    if (octets == Py_None)
+        ft_put(&octets, ft_call1(framing, str.encode_many, pending));
     if (octets && PyBytes_CheckExact(octets) && PyList_GET_SIZE(pending) == count) {
         if (PyList_SetSlice(pending, 0, count, NULL) < 0 || ft_add(&OUT(stream)->messages_out, count) < 0)
             Py_CLEAR(octets);
@@ -93,7 +85,7 @@ int turn_append_to_outbox(PyObject *stream, PyObject *octets)
             return -1;
         ft_put(&OUT(stream)->outbox, outbox);
     }
-    if (ft_append(outbox, Py_NewRef(octets), 0) < 0)
+    if (ft_append(outbox, Py_NewRef(octets)) < 0)
         return -1;
     return ft_add(&OUT(stream)->outbox_size, PyBytes_GET_SIZE(octets));
 }

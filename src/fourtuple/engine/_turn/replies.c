@@ -1,5 +1,127 @@
-/* Replies: call a plain handler for the messages of the inbox. */
+/* Replies: call a handler for the messages of the inbox. */
 #include "engine/_turn/turn.h"
+
+/* --- the first steps of coroutines: the twin is handlers/coroutines.py -------------------------------------------- */
+
+/* A spare task (handlers/spares.py) stands in as the current one; it runs a coroutine that waits. */
+
+/* The handlers of one batch that are coroutines, or generators. */
+typedef struct {
+    bool pulls; /* from generators; else it takes the first steps of coroutines */
+    bool worn;  /* the task that stood in cannot do so for the next message */
+    PyObject *handle, *framing;            /* the handler, and the framing of the message that it has now */
+    PyObject *spares, *task;               /* of coroutines: the task stands in */
+    Py_ssize_t references;                 /* to this task */
+    PyObject *begun, *context, *yielded;   /* a coroutine that waits for what it yielded; or a generator that goes on */
+    PyObject *message;                     /* of this generator */
+} Steps;
+
+/* Call asyncio's _enter_task() or _leave_task(). */
+static int change_task(PyObject *change, PyObject *spares, PyObject *task)
+{
+    PyObject *arguments[] = {NULL, SPARES(spares)->loop, task};
+    return ft_done(PyObject_Vectorcall(change, arguments + 1, 2 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+}
+
+/* Whether a task is parked that can stand in. */
+static inline bool is_parked(PyObject *spares)
+{
+    PyObject *parked = SPARES(spares)->parked;
+    return is_a(parked, turn_known.EagerFuture) && FUTURE(parked)->_callback != Py_None;
+}
+
+/* Begin the steps of a batch: 1; 0 if no task can stand in now, -1 with an exception. */
+static int begin_steps(Steps *steps, PyObject *runner)
+{
+    *steps = (Steps){.pulls = is_a(runner, turn_known.InlineGenerators)};
+    if (!steps->pulls) {
+        PyObject *spares = PyObject_GetAttr(CONSUMER(runner)->host, str.spares);
+        int within = !spares ? -1
+                     : !PyObject_TypeCheck(spares, SparesFields_type) || !is_parked(spares)
+                         ? 1
+                         : turn_within_task(SPARES(spares)->loop);
+        if (!within)
+            within = change_task(turn_known.enter_task, spares, SPARES(spares)->task);
+        if (within) {
+            Py_XDECREF(spares);
+            return within < 0 ? -1 : 0;
+        }
+        steps->spares = spares;
+        steps->task = Py_NewRef(SPARES(spares)->task);
+        steps->references = Py_REFCNT(steps->task);
+    }
+    steps->handle = CONSUMER(runner)->_handle;
+    CONSUMER(runner)->_handle = Py_NewRef(Py_None); /* it is under way */
+    return 1;
+}
+
+/* Let the coroutine of a message take its first step; return its reply. NULL without an exception: it waits. */
+static PyObject *first_step(Steps *steps, PyObject *message)
+{
+    PyObject *context = PyContext_Copy(SPARES(steps->spares)->context), *reply = NULL;
+    if (!context || PyContext_Enter(context) < 0) {
+        Py_XDECREF(context);
+        return NULL;
+    }
+    PyObject *coroutine = PyObject_CallOneArg(steps->handle, message);
+    PySendResult got = coroutine ? PyIter_Send(coroutine, Py_None, &reply) : PYGEN_ERROR;
+    PyObject *error = got == PYGEN_ERROR ? ft_caught() : NULL;
+    if (PyContext_Exit(context) < 0)
+        PyErr_WriteUnraisable(context);
+    if (got == PYGEN_NEXT) {
+        steps->begun = coroutine;
+        steps->context = context;
+        steps->yielded = reply;
+        return NULL;
+    }
+    Py_XDECREF(coroutine);
+    Py_DECREF(context);
+    /* The handler raised, or it has cancelled the task that stands in, or kept a reference to it: another one stands in
+     * from now on. The exception for the end of this handler may be another one, or None. */
+    if (error || !is_parked(steps->spares) || Py_REFCNT(steps->task) != steps->references) {
+        steps->worn = true;
+        PyObject *other = ft_call1(steps->spares, str.replace, error ? error : Py_None);
+        Py_XSETREF(error, other ? other : ft_caught());
+    }
+    if (error == Py_None)
+        Py_CLEAR(error);
+    if (error) {
+        Py_CLEAR(reply);
+        ft_raise(error);
+    }
+    return reply;
+}
+
+/* What has not ended goes on in Python. */
+static int hand_over(Steps *steps, PyObject *runner)
+{
+    PyObject *all[] = {runner, steps->begun, steps->framing, steps->context, steps->yielded};
+    PyObject *handed = PyObject_VectorcallMethod(str._go_on_with, all, steps->pulls ? 3 : 5, NULL);
+    return ft_done(handed);
+}
+
+/* End the steps of a batch with this status, and return it. What waits or goes on is handed to Python. */
+static int end_steps(Steps *steps, PyObject *runner, int status)
+{
+    PyObject *error = status < 0 ? ft_caught() : NULL;
+    status = steps->task ? change_task(turn_known.leave_task, steps->spares, steps->task) : 0;
+    if (steps->begun)
+        status = hand_over(steps, runner) < 0 ? -1 : status;
+    else
+        ft_put(&CONSUMER(runner)->_handle, Py_NewRef(steps->handle));
+    PyObject *all[] = {steps->handle, steps->framing, steps->spares, steps->task, steps->begun, steps->context,
+                       steps->yielded, steps->message};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        Py_XDECREF(all[i]);
+    if (!error)
+        return status;
+    if (status < 0)
+        PyErr_WriteUnraisable(runner);
+    ft_raise(error);
+    return -1;
+}
+
+/* --- one message after the other ---------------------------------------------------------------------------------- */
 
 /* Pull the next reply of a generator, or its end, which is None. */
 static PyObject *pull(Steps *steps)
@@ -28,7 +150,7 @@ static PyObject *handled(PyObject *handle, vectorcallfunc call, PyObject *messag
             return steps->begun ? pull(steps) : NULL;
         }
     }
-    PyObject *answer = steps ? turn_step(steps, message)
+    PyObject *answer = steps ? first_step(steps, message)
                              : call(handle, arguments + 1, 1 | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL);
     pool_give(message);
     return answer;
@@ -51,6 +173,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
     /* Looked up once. A Python function is called directly, because its results need no check. */
     vectorcallfunc call = PyFunction_Check(handle) ? PyVectorcall_Function(handle) : PyObject_Vectorcall;
     *unusual = NULL;
+    ft_foresee(OUT(stream)->pending, PyList_GET_SIZE(inbox));
     while (*room > 0) {
         bool pulls = steps && steps->begun;
         if (pulls ? !is_fast(stream) : !PyList_GET_SIZE(inbox) || (steps && steps->worn))
@@ -77,7 +200,7 @@ static Py_ALWAYS_INLINE inline int run_handler(PyObject *stream, PyObject *inbox
         if (PyBytes_Check(answer) && !has_changed(steps, stream)) {
             *room -= PyBytes_GET_SIZE(answer);
             /* Read `pending` again: a handler that sends has the old list encoded and may replace it. */
-            if (ft_append(OUT(stream)->pending, answer, PyList_GET_SIZE(inbox)) < 0)
+            if (ft_append(OUT(stream)->pending, answer) < 0)
                 return -1;
         }
         else if (answer != Py_None) {
@@ -121,7 +244,7 @@ static int run_all(PyObject *channel, PyObject *stream, PyObject *runner, Share 
     }
     Py_DECREF(handle);
     *left = room <= 0 || last_words || (steps && ((steps->pulls && steps->begun) || steps->worn));
-    return steps ? turn_end_steps(steps, runner, status) : status;
+    return steps ? end_steps(steps, runner, status) : status;
 }
 
 /* Whether the held octets may give a message or, above all, an error. A decoder in C knows that half a message gives
@@ -167,31 +290,16 @@ static PyObject *take_batch(PyObject *stream)
     return messages;
 }
 
-/* Release the messages of a batch that the handler has not kept. */
-static void empty_batch(PyObject *messages)
-{
-    if (Py_REFCNT(messages) > 1)
-        return;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(messages); i++)
-        pool_give(PyList_GET_ITEM(messages, i));
-    Py_SET_SIZE(messages, 0);
-}
-
-/* Take the replies to a batch: 1; 0 if Python has to look: they are not as many as the messages, or one is neither bytes
- * nor None; -1 with an exception. */
+/* Take the replies to a batch: 1; 0 if Python has to look: they are not a list of bytes for as many messages; -1 with an
+ * exception. */
 static int take_replies(PyObject *stream, PyObject *replies, Py_ssize_t count)
 {
-    PyObject *pending = OUT(stream)->pending; /* empty */
-    if (!(PyList_CheckExact(replies) || PyTuple_CheckExact(replies)) || PySequence_Fast_GET_SIZE(replies) != count)
+    if (!PyList_CheckExact(replies) || PyList_GET_SIZE(replies) != count)
         return 0;
-    for (Py_ssize_t i = 0; i < count; i++) {
-        PyObject *reply = PySequence_Fast_GET_ITEM(replies, i);
-        if (reply != Py_None && !PyBytes_CheckExact(reply))
-            return PyList_SetSlice(pending, 0, PyList_GET_SIZE(pending), NULL);
-        if (reply != Py_None && ft_append(pending, Py_NewRef(reply), count - i - 1) < 0)
-            return -1;
-    }
-    return 1;
+    for (Py_ssize_t i = 0; i < count; i++)
+        if (!PyBytes_CheckExact(PyList_GET_ITEM(replies, i)))
+            return 0;
+    return PyList_SetSlice(OUT(stream)->pending, 0, 0, replies) < 0 ? -1 : 1;
 }
 
 /* Call a handler with a batch. Python takes what it returns if that is not usual, and names what is wrong with it; then
@@ -202,7 +310,6 @@ static int run_batch(PyObject *channel, PyObject *stream, PyObject *runner, Shar
     PyObject *framing = Py_NewRef(STREAM(stream)->framing), *handle = Py_NewRef(CONSUMER(runner)->_handle);
     Py_ssize_t count = PyList_GET_SIZE(messages);
     PyObject *replies = PyObject_CallOneArg(handle, messages);
-    empty_batch(messages);
     int status = -1;
     if (replies) {
         share->left -= count;
@@ -230,7 +337,7 @@ int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_s
     Share *share = share_of(channel);
     if (share && batches)
         inbox = take_batch(stream);
-    else if (share && (!steps || turn_begin_steps(steps, runner) > 0))
+    else if (share && (!steps || begin_steps(steps, runner) > 0))
         inbox = Py_NewRef(IN(stream)->inbox);
     if (!inbox)
         return PyErr_Occurred() ? -1 : ft_done(ft_call0(channel, str._consume));

@@ -8,8 +8,7 @@
  *
  *     serve.c         several connections at a time, in stages: receive, run handlers, send
  *     in.c            recv(2), the decoder, the inbox
- *     replies.c       handlers of replies, called for the messages of the inbox
- *     steps.c         coroutines: their first step, and a task for those that wait
+ *     replies.c       handlers of replies, called for the messages of the inbox; coroutines: their first step
  *     out.c           the encoder, the outbox, send(2)
  *     layered.c       an established layer of TLS
  *     eager_future.c  the future that a receiving task awaits
@@ -265,26 +264,6 @@ Py_ssize_t turn_fill_inbox(PyObject *stream, PyObject *decoder, PyObject *messag
 int turn_handler_failed(PyObject *channel, PyObject *runner);
 /* Call the handler for every message of the inbox. `*to_send` tells whether its replies have to be sent now. */
 int turn_reply(PyObject *channel, PyObject *stream, PyObject *runner, bool *to_send);
-
-/* --- steps.c ------------------------------------------------------------------------------------------------------ */
-
-/* The handlers of one batch that are coroutines, or generators. */
-typedef struct {
-    bool pulls; /* from generators; else it takes the first steps of coroutines */
-    bool worn;  /* the task that stood in cannot do so for the next message */
-    PyObject *handle, *framing;            /* the handler, and the framing of the message that it has now */
-    PyObject *spares, *task;               /* of coroutines: the task stands in */
-    Py_ssize_t references;                 /* to this task */
-    PyObject *begun, *context, *yielded;   /* a coroutine that waits for what it yielded; or a generator that goes on */
-    PyObject *message;                     /* of this generator */
-} Steps;
-
-/* Begin the steps of a batch: 1; 0 if no task can stand in now, -1 with an exception. */
-int turn_begin_steps(Steps *steps, PyObject *runner);
-/* Let the coroutine of a message take its first step; return its reply. NULL without an exception: it waits. */
-PyObject *turn_step(Steps *steps, PyObject *message);
-/* End the steps of a batch with this status, and return it. What waits or goes on is handed to Python. */
-int turn_end_steps(Steps *steps, PyObject *runner, int status);
 
 /* --- out.c -------------------------------------------------------------------------------------------------------- */
 

@@ -136,15 +136,14 @@ PyObject *split_arrived(PyObject *decoder, Py_ssize_t count)
 
 /* --- the methods of a decoder ------------------------------------------------------------------------------------- */
 
-static PyObject *decoder_feed(PyObject *d, PyObject *const *args, Py_ssize_t count, PyObject *names)
+static PyObject *decoder_feed(PyObject *d, PyObject *arguments, PyObject *named)
 {
-    Py_ssize_t limit = PY_SSIZE_T_MAX, named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
-    if (count < 1 || count + named > 2 ||
-        (named && PyUnicode_CompareWithASCIIString(PyTuple_GET_ITEM(names, 0), "limit") != 0))
-        return PyErr_Format(PyExc_TypeError, "feed() takes data and, if need be, limit");
-    if (count + named == 2 && args[1] != Py_None)
-        limit = PyNumber_AsSsize_t(args[1], NULL);
-    PyObject *data = limit == -1 && PyErr_Occurred() ? NULL : PyBytes_FromObject(args[0]);
+    static char *names[] = {"", "limit", NULL};
+    PyObject *given, *most = Py_None;
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "O|O:feed", names, &given, &most))
+        return NULL;
+    Py_ssize_t limit = most == Py_None ? PY_SSIZE_T_MAX : PyNumber_AsSsize_t(most, NULL);
+    PyObject *data = limit == -1 && PyErr_Occurred() ? NULL : PyBytes_FromObject(given);
     PyObject *messages = data == NULL ? NULL : split_feed(d, data, limit);
     Py_XDECREF(data);
     return messages;
@@ -223,7 +222,7 @@ static PyObject *get_size_of_all(Decoder *d, void *Py_UNUSED(closure))
 }
 
 static PyMethodDef decoder_methods[] = {
-    {"feed", FT_FAST(decoder_feed), METH_FASTCALL | METH_KEYWORDS, NULL},
+    {"feed", FT_FAST(decoder_feed), METH_VARARGS | METH_KEYWORDS, NULL},
     {"finish", (PyCFunction)decoder_finish, METH_NOARGS, NULL},
     {"take", FT_FAST(decoder_take), METH_VARARGS | METH_KEYWORDS, NULL},
     {"settle", (PyCFunction)decoder_settle, METH_NOARGS, NULL},

@@ -176,10 +176,9 @@ static inline Step deliver(Decoder *d, Batch *batch, PyObject *message)
 {
     if (message == NULL)
         return RAISED;
-    Py_ssize_t coming = 0;
-    if (PyList_GET_SIZE(batch->messages) == 0 && held(d) && d->start > d->base)
-        coming = Py_MIN(held(d) / (d->start - d->base), batch->limit - 1); /* if all have the size of this one */
-    return ft_append(batch->messages, message, coming) < 0 ? RAISED : ON;
+    if (PyList_GET_SIZE(batch->messages) == 0 && d->start > d->base) /* perhaps all have the size of this one */
+        ft_foresee(batch->messages, Py_MIN(held(d) / (d->start - d->base) + 1, batch->limit));
+    return ft_append(batch->messages, message) < 0 ? RAISED : ON;
 }
 
 static inline Step more(Decoder *d, Py_ssize_t need)
