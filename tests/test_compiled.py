@@ -55,7 +55,10 @@ def test_a_stale_build_is_refused() -> None:
 
 def test_no_module_promises_more_than_the_docs() -> None:
     """docs/how-to/install.md: the C keeps the interpreter's lock. A module that says otherwise needs tests first."""
-    sources = [path.read_text() for path in (Path(__file__).parents[1] / "src").rglob("*.c")]
+    folder = Path(__file__).parents[1] / "src"
+    if not folder.is_dir():
+        pytest.skip("the tests of a wheel have no sources in C beside them")
+    sources = [path.read_text() for path in folder.rglob("*.c")]
     assert sources
     assert not any("Py_MOD_GIL_NOT_USED" in text for text in sources)
 
