@@ -52,6 +52,8 @@ static inline void ft_foresee(PyObject *to, Py_ssize_t count)
     count = Py_MIN(count, FT_MOST_FORESEEN);
     if (PyList_CheckExact(to) && !list->ob_item && (list->ob_item = PyMem_New(PyObject *, count)))
         list->allocated = count;
+#else
+    (void)to, (void)count;
 #endif
 }
 
