@@ -28,6 +28,12 @@ def _bundled() -> None:
     import fourtuple._fast_path  # noqa: F401
 
 
+def complete(kind: type, twin: type, *names: str) -> None:
+    """Give a type of the C these methods of its Python twin: what is rare is written once."""
+    for name in names:
+        setattr(kind, name, vars(twin)[name])
+
+
 def fields(twin: type[T]) -> type[T]:
     """A decorator of a twin: it returns the C's base type of the same name, or ``twin`` without the C."""
     TWINS[twin.__name__] = twin

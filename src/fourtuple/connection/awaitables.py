@@ -38,8 +38,7 @@ class Done(Coroutine[Any, Any, None]):
 
 
 if not TYPE_CHECKING and fast_path.turn is not None:
-    for _name in ("send", "throw", "close"):
-        setattr(fast_path.turn.Done, _name, vars(Done)[_name])
+    fast_path.complete(fast_path.turn.Done, Done, "send", "throw", "close")
     Done = fast_path.turn.Done
 
 DONE = Done()

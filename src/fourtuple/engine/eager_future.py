@@ -106,6 +106,5 @@ Reference = EagerFuture
 if not TYPE_CHECKING and fast_path.turn is not None:
     # The base itself: for each field of a subclass that a task reads, the interpreter looks through its bases.
     EagerFuture = EagerFutureFields
-    for _name in ("__init__", "__await__", "wake", "_take_callback", "cancel"):
-        setattr(EagerFuture, _name, vars(Reference)[_name])
+    fast_path.complete(EagerFuture, Reference, "__init__", "__await__", "wake", "_take_callback", "cancel")
     fast_path.turn.know(EagerFuture=EagerFuture, current_task=asyncio.current_task, raise_thrown=raise_thrown)
