@@ -64,9 +64,10 @@ class BlockingLink(StreamLink):
         with suppress(ConnectionEnded):  # another thread has just ended it; the pool learns that from its reader
             connection._out.flush()
 
-    def has_unread(self, *, begun: bool) -> bool:
-        stream, receiving = self.stream, self.connection._in
-        return bool(stream.inbox) or (begun and stream.unasked) or receiving.has_arrived or receiving.has_unread()
+    @property
+    def undelivered(self) -> bool:
+        receiving = self.connection._in
+        return receiving.has_arrived or receiving.has_unread()
 
     def look(self, member: Member, now: float) -> None:
         """Pass on what has come, without waiting, if no thread reads here."""

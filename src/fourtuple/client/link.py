@@ -72,9 +72,9 @@ class AsyncLink(StreamLink):
         # Over TLS these octets need not be a message: a server also sends tickets (RFC 8446, 4.6.1).
         return None if self.sealed or self._takes_pushes else unasked(self.name)
 
-    def has_unread(self, *, begun: bool) -> bool:
-        stream = self.stream
-        return bool(stream.inbox) or (begun and stream.unasked) or self._channel.holds_unread
+    @property
+    def undelivered(self) -> bool:
+        return self._channel.holds_unread
 
     @property
     def taken(self) -> int:

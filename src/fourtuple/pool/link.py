@@ -72,3 +72,12 @@ class StreamLink:
     @property
     def crowded(self) -> bool:
         return self.stream.crowded
+
+    @property
+    def undelivered(self) -> bool:
+        """Whether octets have come that the stream does not have yet."""
+        raise NotImplementedError
+
+    def has_unread(self, *, begun: bool) -> bool:
+        stream = self.stream
+        return bool(stream.inbox) or (begun and stream.unasked) or self.undelivered
