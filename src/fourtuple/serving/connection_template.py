@@ -25,7 +25,7 @@ from fourtuple.service import Service
 from fourtuple.serving.admission import Admission
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.fields import TemplateFields
-from fourtuple.serving.guarding import observer_failed
+from fourtuple.serving.policy import decrement
 from fourtuple.serving.registry import Registry
 from fourtuple.stream import Half, Reason, Statistics, Stream, new_id
 
@@ -60,7 +60,7 @@ class ConnectionTemplate(TemplateFields):
     ) -> None:
         self._engine: Engine = server.engine
         self._service: Service[Any, Any, Any, Any] = server.service
-        self._observer: events.Observer = server.given_observer
+        self._observer: events.Observer = server.observer
         self._registry = registry
         self._by_address = admission.policy.by_address
         self._listeners = admission.listeners
@@ -113,29 +113,19 @@ class ConnectionTemplate(TemplateFields):
         if len(registry.runners) >= self.max_connections:
             self._on_capacity_freed()
         registry.accepted += 1
-        try:
-            self._observer(event)
-        except Exception as error:  # as guarded(), without a call for each event
-            observer_failed(self._observer, event, error)
+        self._observer(event)
 
     def leave(self, event: events.Closed, ip: str) -> None:
         """Remove a connection that has ended, and tell the observer. The C calls it.
 
         ``ip`` is the peer's address. For a Unix socket it is none, and counted nowhere.
         """
-        registry, by_address = self._registry, self._by_address
+        registry = self._registry
         registry.leave(event.id, event.statistics)
         if event.probe:
             registry.probes += 1
-        count = by_address.get(ip, 1)
-        if count > 1:
-            by_address[ip] = count - 1
-        else:
-            by_address.pop(ip, None)
-        try:
-            self._observer(event)
-        except Exception as error:
-            observer_failed(self._observer, event, error)
+        decrement(self._by_address, ip)
+        self._observer(event)
         for listener in self._listeners:
             if not listener.mask:
                 self._on_capacity_freed()

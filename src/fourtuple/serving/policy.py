@@ -111,9 +111,9 @@ class AdmissionPolicy:
         """Stop counting an admitted peer: its connection has ended."""
         if ip is None:
             return
-        _decrement(self.by_address, ip)
+        decrement(self.by_address, ip)
         if self.limits.max_connections_per_network is not None:
-            _decrement(self._by_network, self._network_of(ip))
+            decrement(self._by_network, self._network_of(ip))
 
     def recount(self, here: Iterable[str | None]) -> None:
         """Count the open connections again, in place of what :meth:`admit` and :meth:`leave` have counted."""
@@ -181,7 +181,7 @@ def _address(ip: str) -> IpAddress:
     return ipaddress.ip_address(ip.partition("%")[0])
 
 
-def _decrement(counts: dict[T, int], key: T) -> None:
+def decrement(counts: dict[T, int], key: T) -> None:
     count = counts.get(key, 0) - 1
     if count > 0:
         counts[key] = count
