@@ -28,6 +28,14 @@ def consumed() -> Iterator[list[Any]]:
         each.close()
 
 
+def answer(clients: Clients, client: Any, line: Any, message: bytes) -> None:
+    """A request reaches the peer, and its reply the program."""
+    asked = clients.begin(client.request, message, SECONDS)
+    assert line.hear() == message
+    line.say(message.upper())
+    assert asked.result(SECONDS) == message.upper()
+
+
 def test_a_flood_of_pushes_does_not_hold_a_request_beyond_its_deadline(
     clients: Clients, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -51,10 +59,7 @@ def test_pushes_that_came_before_are_not_taken_for_the_reply(clients: Clients, p
     client.wait_ready(SECONDS)
     line = peer.accept()
     line.say(*MANY)
-    asked = clients.begin(client.request, b"asked", SECONDS)
-    assert line.hear() == b"asked"
-    line.say(b"ASKED")
-    assert asked.result(SECONDS) == b"ASKED"
+    answer(clients, client, line, b"asked")
     assert [pushes.receive(SECONDS) for _ in MANY] == MANY
 
 
@@ -111,10 +116,7 @@ def test_a_request_for_which_no_pushes_are_taken_says_so(clients: Clients, peer:
         client.request(b"asked", 0.1)
     assert caught.value.fate is Fate.NOT_SENT
     assert [pushes.receive(SECONDS) for _ in MANY] == MANY
-    asked = clients.begin(client.request, b"again", SECONDS)
-    assert line.hear() == b"again"
-    line.say(b"AGAIN")
-    assert asked.result(SECONDS) == b"AGAIN"
+    answer(clients, client, line, b"again")
 
 
 def test_on_push_makes_room_before_a_request(clients: Clients, peer: Peer) -> None:
@@ -123,10 +125,7 @@ def test_on_push_makes_room_before_a_request(clients: Clients, peer: Peer) -> No
     client.wait_ready(SECONDS)
     line = peer.accept()
     line.say(*MANY)
-    asked = clients.begin(client.request, b"asked", SECONDS)
-    assert line.hear() == b"asked"
-    line.say(b"ASKED")
-    assert asked.result(SECONDS) == b"ASKED"
+    answer(clients, client, line, b"asked")
     assert taken == MANY
 
 
