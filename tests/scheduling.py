@@ -42,7 +42,7 @@ class NeighboursScheduling(LoadGroupScheduling):  # type: ignore[misc]
 
 
 def runs(tests: list[str]) -> dict[str, str]:
-    """The run to which each test belongs: those of a file are about as long as each other."""
+    """The run to which each test belongs. The runs of a file have about the same length."""
     found = {}
     for file, together in groupby(tests, lambda test: test.partition("::")[0]):
         here = list(together)

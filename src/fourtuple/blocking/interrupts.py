@@ -1,4 +1,4 @@
-"""Whether an exception says something about a call, or came in between: a signal handler of the program raised it."""
+"""Tells exceptions that a signal handler of the program raised from those of the call that it interrupted."""
 
 from __future__ import annotations
 

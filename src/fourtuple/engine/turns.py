@@ -115,10 +115,10 @@ class Turns(Sweeping):
 
     @turn_seconds.setter
     def turn_seconds(self, seconds: float) -> None:
-        # Here, too: what the C keeps of a share is made into a new object each time that it is read.
+        # Kept here as well: in C, each read of share.seconds makes a new object.
         self._turn_seconds = self.share.seconds = seconds
         self._least_seconds = seconds * LEAST_PART
-        #: For so long, no watcher can have been slow: one comparison for each of a turn's watchers instead of two.
+        #: Within this time no watcher can have been slow: one comparison for each watcher of a turn instead of two.
         self._alert_seconds = min(self._slow_seconds, seconds)
 
     # -- a turn -------------------------------------------------------------------------------------------
@@ -289,10 +289,10 @@ class Turns(Sweeping):
                 if type(sock) is int:
                     close(sock)
                 else:
-                    sock.close()  # type: ignore[union-attr]  # mypy does not tell it by type()
+                    sock.close()  # type: ignore[union-attr]  # mypy does not narrow by type()
             except OSError:  # on Linux the descriptor is free anyway (close(2))
                 pass
-            except MemoryError:  # it comes before the call
+            except MemoryError:  # raised before the call: nothing is closed yet
                 to_close.append(sock)
                 raise
 

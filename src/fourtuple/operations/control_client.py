@@ -88,8 +88,8 @@ def automatic_path(name: str, environment: Mapping[str, str]) -> str:
 def find(given: str | None, environment: Mapping[str, str]) -> str:
     """Return the path of the socket to connect to: the one given, the variable's, or the only one in the folder.
 
-    ``auto`` is the only one in the folder: a server that is started with it, or with the variable, is found. An empty
-    path is refused, because it is a mistake (a shell variable without a value), and another server could be meant.
+    ``auto`` means the only one in the folder. An empty path is refused: it is a mistake, such as a shell variable
+    without a value, and the only socket may belong to another server than the one that was meant.
 
     Raises :class:`~fourtuple.errors.OperationError` if there is none or more than one, and for an empty path.
     """

@@ -39,7 +39,7 @@ class AdmissionPolicy:
 
     def __init__(self, limits: Limits) -> None:
         #: Open connections by address. It is always kept: a limit per address may be set later.
-        #: No Counter: to set an item of one is a call of Python, and each connection sets two.
+        #: Not a Counter: setting an item of one calls Python code, and each connection sets two.
         self.by_address: dict[str, int] = {}
         #: Open connections by network. It is kept only while there is a limit per network.
         self._by_network: Counter[IpNetwork] = Counter()

@@ -219,7 +219,7 @@ static inline Share *share_of(PyObject *channel)
     return share && Py_IS_TYPE(share, Share_type) ? (Share *)share : NULL;
 }
 
-/* The same in the thread of the channel's loop; NULL: Engine.check_thread() decides whether this is another one. */
+/* The same if this is the thread of the channel's loop; else NULL, and Engine.check_thread() decides. */
 Share *turn_share_here(PyObject *channel);
 
 /* Count a message; return whether the share is spent. -1 with an exception. */
