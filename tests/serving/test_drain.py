@@ -909,10 +909,10 @@ def test_a_tear_down_that_fails_is_raised_to_waiters(run_async: Any, readiness: 
         server = Server(service)
         await server.start()
         serving = asyncio.ensure_future(server.serve_forever())
-        with pytest.raises(ValueError, match="the database is gone"):
-            await server.drain()
-        with pytest.raises(ValueError, match="the database is gone"):
-            await serving
+        for wait in (server.drain(), serving, server.abort()):
+            with pytest.raises(ValueError, match="the database is gone") as raised:
+                await wait
+            assert raised.traceback[-1].name == "lifespan"
         assert server.engine.closed
 
     run_async(main())

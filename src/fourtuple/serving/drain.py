@@ -18,6 +18,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from fourtuple import events
@@ -74,6 +75,8 @@ class Drain:
         self._counted = False
         self._draining: asyncio.Task[None] | None = None
         self._aborting: asyncio.Task[None] | None = None
+        #: What the tear-down raised, and where.
+        self._failed: tuple[Exception, TracebackType | None] | tuple[None, None] = None, None
 
     @property
     def gone(self) -> bool:
@@ -93,8 +96,7 @@ class Drain:
 
     async def drain(self, timeout: float | None = None) -> None:
         """Stop gracefully, within ``timeout`` seconds (default: ``drain_timeout``)."""
-        # shield(): a caller that is cancelled or times out must not cancel the stop of a server.
-        await asyncio.shield(self.begin(timeout))
+        await self._end_of(self.begin(timeout))
 
     def begin(self, timeout: float | None = None) -> asyncio.Task[None]:
         """Begin to stop gracefully, or return the task of the drain that has begun.
@@ -112,7 +114,18 @@ class Drain:
         """
         if self._aborting is None or self._ended_early(self._aborting):
             self._aborting = self._server.loop.create_task(self._abort())
-        await asyncio.shield(self._aborting)
+        await self._end_of(self._aborting)
+
+    async def _end_of(self, stop: asyncio.Task[None]) -> None:
+        """Wait until a drain or an abort has ended, and raise what the tear-down raised."""
+        try:
+            # shield(): a caller that is cancelled or times out must not cancel the stop of a server.
+            await asyncio.shield(stop)
+        except Exception as error:
+            failed, trace = self._failed
+            if error is failed:  # asyncio gives the traceback only to the first that awaits a task
+                error.with_traceback(trace)
+            raise
 
     def hide_handlers(self) -> None:
         """Hide the handlers' tasks from a loop that closes meanwhile: the abort that follows ends or abandons them."""
@@ -232,6 +245,9 @@ class Drain:
         server.observer(events.Drained(sum(group.registry.aborted for group in self._groups), abandoned))
         try:
             await self._tear_down()
+        except Exception as error:
+            self._failed = error, error.__traceback__
+            raise
         finally:
             self._gone.set()
 

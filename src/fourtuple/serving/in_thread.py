@@ -13,6 +13,7 @@ from fourtuple.address import Address
 from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.options import check_callable
 from fourtuple.options.endpoint import Endpoint
+from fourtuple.printable import error_text, traceback_of
 from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.closing import run_bounded
@@ -44,9 +45,10 @@ def serve_in_thread(
     Raises what :meth:`Server.start <fourtuple.Server.start>` raises, and :class:`~fourtuple.errors.ServiceError` if the
     program has cancelled the task that serves. At the end of the block it raises
     :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` has passed and a call has held the server's loop for
-    5 seconds: the error names the call, and the thread is left running. If the block has raised an exception, that
-    exception gets the text as a note instead. Ctrl-C while the service is set up cancels the set-up; after
-    ``tear_down_timeout``, one that goes on is abandoned with its thread, and the note says so.
+    5 seconds: the error names the call, and the thread is left running. Otherwise it raises what ended the server, or
+    what the service's tear-down raised. If the block has raised an exception, that exception goes on, and has a note
+    that tells the other error. Ctrl-C while the service is set up cancels the set-up; after ``tear_down_timeout``, one
+    that goes on is abandoned with its thread, and the note says so.
     """
     check_callable("loop_factory", loop_factory)
     started = threading.Event()
@@ -70,7 +72,8 @@ def serve_in_thread(
             with asyncio.Runner(loop_factory=loop_factory) as runner:
                 run_bounded(runner, main)
         except asyncio.CancelledError:
-            failure.append(ServiceError(CANCELLED))
+            if not interrupted.is_set():
+                failure.append(ServiceError(CANCELLED))
         except BaseException as error:
             failure.append(error)
         finally:
@@ -88,7 +91,7 @@ def serve_in_thread(
         for task in starting:
             _cancel_from_outside(task)
         if thread.is_alive():  # otherwise it has not begun, and ends when it does
-            _join_noting(running, error, set_up=server.deadlines.tear_down_timeout)
+            _join_noting(running, error, failure, set_up=server.deadlines.tear_down_timeout)
         raise
     if failure:
         thread.join()
@@ -97,7 +100,7 @@ def serve_in_thread(
         yield server
     except BaseException as error:
         _stop(server, server.abort)
-        _join_noting(running, error)
+        _join_noting(running, error, failure)
         raise
     _stop(server, server.drain)
     running.join(server.deadlines.drain_timeout)
@@ -105,12 +108,21 @@ def serve_in_thread(
         raise failure[0]
 
 
-def _join_noting(running: ServerThread, error: BaseException, *, set_up: float | None = None) -> None:
-    """Wait for a server that was aborted because of ``error``, which is raised next. If it does not end, add a note."""
+def _join_noting(
+    running: ServerThread, error: BaseException, failure: list[BaseException], *, set_up: float | None = None
+) -> None:
+    """Wait for a server that was aborted because of ``error``, which is raised next; note on it what else failed.
+
+    That is a server that does not end, or its ``failure``. The failure has happened in another thread, so it is neither
+    the error's cause nor its context.
+    """
     try:
         running.join(ABORT_SECONDS, set_up=set_up)
     except DeadlinePassed as late:
         error.add_note(f"fourtuple: {late}")
+    for other in failure:
+        lines = "\n".join(traceback_of(other))
+        error.add_note(f"fourtuple: the server in its thread also failed: {error_text(other)}\n{lines}")
 
 
 def _cancel_from_outside(task: asyncio.Task[Any] | None) -> None:
