@@ -52,7 +52,7 @@ MADE: dict[tuple[str, str], Callable[[], list[Any]]] = {
     ("framing/escaped.py", "b'[%b]' % re.escape(b''.join((each[:1] for each in self.table)))"): escaped,
     ("framing/escaped.py", "re.escape(self.escape) + b'(.?)'"): escapes,
     # What a person types at their own load generator, for replies of the server that they are trying.
-    ("load/payload.py", "octets"): list,
+    ("load/patterns.py", "rest.encode()"): list,
 }
 
 

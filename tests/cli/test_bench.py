@@ -420,3 +420,43 @@ def test_requests_from_a_fifo(run: Run, tmp_path: Path) -> None:
         done = run("bench", "127.0.0.1:1", flag, "fifo")
         assert done.code == 2
         assert "fifo: expected a regular file, got a FIFO" in done.err
+
+
+def pushing(sock: socket.socket) -> None:
+    """Each reply comes behind a push, in the same segment."""
+    while octets := sock.recv(65536):
+        sock.sendall(b"EVENT x\n" + octets)
+
+
+def test_pushes_are_counted_and_are_no_replies(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def is_push(message):\n    return message.startswith(b'EVENT')\n")
+    for pattern in ("starts:EVENT", "regex:^EVENT", "size:7", "mine.py"):
+        with peer(pushing) as address:
+            done = run("bench", address, "--send", "hi", "--expect", "same", "--is-push", pattern, *QUICK)
+        assert (done.code, done.err) == (0, "")
+        rows = {line.split("  ")[0]: line.split() for line in done.text.splitlines()}
+        assert (rows["replies"][1], rows["pushes"][1]) == ("40", "40")
+
+
+def test_messages_without_a_request_are_told(run: Run) -> None:
+    with peer(pushing) as address:
+        done = run("bench", address, "--send", "hi", *QUICK)
+    assert done.code == 1
+    assert "came with no request to answer: the server sent more messages than requests went" in done.text
+    assert "--is-push" in done.text
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("EVENT", "'EVENT' is not one of text:, starts:, regex:, size:, file.py:function"),
+        ("same", "'same' is not one of text:, starts:, regex:, size:, file.py:function"),
+        ("size:x", "'size:x': invalid literal"),
+        ("regex:[", "'regex:[': unterminated character set"),
+        ("nothing.py", "there is no file nothing.py"),
+    ],
+)
+def test_a_wrong_is_push(run: Run, given: str, said: str) -> None:
+    done = run("bench", "127.0.0.1:1", "--is-push", given)
+    assert done.code == 2
+    assert said in done.err

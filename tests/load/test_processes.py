@@ -9,6 +9,7 @@ from fourtuple import events
 from fourtuple.errors import ConnectRefused, OptionError
 from fourtuple.framing import custom
 from fourtuple.load import Load, Phase, Run
+from fourtuple.load.patterns import pattern
 from fourtuple.load.processes import WorkerFailed
 from load.conftest import bench, echo, load
 from rig import serving
@@ -37,6 +38,18 @@ def test_an_open_loop_is_shared(run_async: RunAsync) -> None:
         async with serving(echo("line")) as (server, _):
             result = await bench(server.address, "line", load(processes=2, connections=2, requests=50, rate=1000.0))
             assert (result.total.requests, result.total.replies, result.total.lateness.count) == (50, 50, 50)
+
+    run_async(main())
+
+
+def test_pushes_are_left_out_in_all_processes(run_async: RunAsync) -> None:
+    async def main() -> None:
+        async with serving(echo("line")) as (server, _):
+            options = load(processes=2, connections=2, requests=50, replies=0)
+            result = await bench(server.address, "line", options, is_push=pattern("is_push", "size:64"))
+            assert result.total.requests == 50
+            with pytest.raises(OptionError, match="or is_push cannot be sent to other processes"):
+                await bench(server.address, "line", options, is_push=lambda _: True)
 
     run_async(main())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fourtuple.address import Address
-from fourtuple.cli import client_tls, speed, types
+from fourtuple.cli import client_tls, speed, types, user_code
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, option_flag
 from fourtuple.cli.starting import check_descriptors
@@ -118,6 +118,11 @@ def _write(place: str, text: str) -> None:
     "--lines", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with one request per line, in the form of --send.",
 )  # fmt: skip
+@click.option(
+    "--is-push", type=types.parameter("pattern", lambda text: _push(text)), metavar="PATTERN",
+    help="Which messages the server sends unasked: they are counted, and answer no request. text:TEXT, starts:TEXT, "
+    "regex:RE, size:N, or file.py:function, which returns true for one.  [none: every message is a reply]",
+)  # fmt: skip
 @client_tls.wanted
 @click.option(
     "--proxy-header", type=types.whole(1, 2), metavar="1|2",
@@ -143,6 +148,7 @@ def bench(
     templates: tuple[str, ...],
     files: tuple[Path, ...],
     lines: Path | None,
+    is_push: Callable[[Any], bool] | None,
     tls: bool,
     server_name: str | None,
     proxy_header: int | None,
@@ -190,6 +196,7 @@ def bench(
             tls=client_tls.chosen(tls or server_name is not None, flags),
             server_hostname=server_name,
             proxy_header=proxy_header,
+            is_push=is_push,
             on_row=progress.row,
         )
         with progress:
@@ -208,6 +215,19 @@ def bench(
         show(result)
     places.write(result)
     sys.exit(_code(result))
+
+
+def _push(text: str) -> Callable[[Any], bool]:
+    """Return the function of --is-push. Raises :class:`ValueError`, or a failure of the import."""
+    if user_code.is_file(text):
+        found: Callable[[Any], bool] = user_code.from_file(text, "is_push", callable, "a function")
+        return found
+    from fourtuple.load.patterns import pattern  # imported here: --help needs no load
+
+    try:
+        return pattern("is_push", text, "file.py:function")
+    except OptionError as error:
+        raise ValueError(str(error).removeprefix("is_push: ")) from error
 
 
 def _load(flags: dict[str, str | None]) -> Load:

@@ -70,6 +70,8 @@ def _numbers(result: Result) -> Table:
         table.add_row("connects", f"{total.connects:,}", rate)
     for name, count in troubles(result):
         table.add_row(Text(name, style="red"), f"{count:,}", "")
+    if total.pushes:
+        table.add_row("pushes", f"{total.pushes:,}", "")
     if total.closed_by_peer:
         table.add_row("closed by peer", f"{total.closed_by_peer:,}", "")
     for name, count in sorted(total.others.items()):
@@ -108,6 +110,12 @@ def remarks(result: Result) -> Iterator[str]:
     """Return notes on what the numbers do not show."""
     for sample in result.total.samples:
         yield f"for example: {sample}"
+    if unasked := result.total.unasked:
+        yield (
+            f"{_counted(unasked, 'message')} came with no request to answer: the server sent more messages than "
+            "requests went. If it sends some unasked, say which with --is-push: a push that comes while a request "
+            "waits is taken for its reply. If several messages answer one request, say so with --replies."
+        )
     if not result.kept_up:
         lateness = result.measured.lateness
         yield (

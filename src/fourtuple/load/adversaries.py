@@ -11,7 +11,7 @@ from typing import Any
 
 from fourtuple.engine import Channel, Consumer, throttle
 from fourtuple.load.host import SlotHost
-from fourtuple.load.payload import octets_of
+from fourtuple.load.patterns import octets_of
 from fourtuple.load.sink import MessageSink
 from fourtuple.load.slots import Slot
 from fourtuple.options import Limits, Sockets
@@ -139,7 +139,7 @@ class Fragmenter(Adversary):
         self._greetings = 0
 
     def consumer(self, channel: Channel) -> Consumer:
-        return MessageSink(channel, heard=self._heard)
+        return MessageSink(channel, heard=self.worker.without_pushes(self._heard))
 
     def begin(self) -> None:
         self._greetings = self.worker.load.greeting
@@ -190,7 +190,7 @@ class Resetter(Adversary):
     name = "resetters"
 
     def consumer(self, channel: Channel) -> Consumer:
-        return MessageSink(channel, heard=lambda _: self._reset())
+        return MessageSink(channel, heard=self.worker.without_pushes(lambda _: self._reset()))
 
     def begin(self) -> None:
         octets = self.encoded() + self.encoded()

@@ -65,6 +65,9 @@ class SlotHost(Host, Protocol):
     def requesters(self) -> Sequence[object]:
         """The slots that make the load."""
 
+    def without_pushes(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return ``handle`` for the messages that are no pushes; pushes are counted."""
+
     def dial(self, slot: Any) -> None:
         """Make a connection for a slot."""
 

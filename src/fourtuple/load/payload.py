@@ -17,6 +17,7 @@ from fourtuple.framing import Fixed, Framing, Mapped, Resp
 from fourtuple.framing.fromoctets import from_octets
 from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
+from fourtuple.load.patterns import octets_of, of_kind
 
 DEFAULT_SIZE = 64
 #: The most octets of requests in flight in one process, if there are several on a connection: a closed loop begins with
@@ -199,36 +200,21 @@ def expectation(text: str) -> Expectation:
         return Expectation(_equal, same=True)
     if not colon:
         raise OptionError(f"expect: {text!r} is not one of any, same, text:, starts:, regex:, size:, template:")
-    try:
-        return _expectation(kind, rest)
-    except (ValueError, re.error) as error:
-        if isinstance(error, OptionError):
-            raise
-        raise OptionError(f"expect: {text!r}: {error}") from error
-
-
-def _expectation(kind: str, rest: str) -> Expectation:
-    if kind == "size":
-        size = int(rest)
-        return Expectation(lambda reply, _: len(octets_of(reply)) == size)
-    octets = unescape(rest) if kind != "regex" else rest.encode()  # re handles the escapes of an expression
-    if kind == "text":
-        return Expectation(lambda reply, _: octets_of(reply) == octets)
-    if kind == "starts":
-        return Expectation(lambda reply, _: octets_of(reply).startswith(octets))
-    if kind == "regex":
-        pattern = re.compile(octets, re.DOTALL)
-        return Expectation(lambda reply, _: pattern.search(octets_of(reply)) is not None)
     if kind == "template":
-        template = Template.parse(octets)
+        template = Template.parse(_unescaped(text, rest))
         return Expectation(lambda reply, expected: octets_of(reply) == expected, expected=template.fill)
-    raise OptionError(f"expect: {kind!r} is not one of any, same, text, starts, regex, size, template")
+    if kind not in ("text", "starts", "regex", "size"):
+        raise OptionError(f"expect: {kind!r} is not one of any, same, text, starts, regex, size, template")
+    wanted = of_kind("expect", kind, rest)
+    return Expectation(lambda reply, _: wanted(reply))
+
+
+def _unescaped(text: str, rest: str) -> bytes:
+    try:
+        return unescape(rest)
+    except ValueError as error:
+        raise OptionError(f"expect: {text!r}: {error}") from error
 
 
 def _equal(reply: Any, expected: Any) -> bool:
     return bool(reply == expected)
-
-
-def octets_of(reply: Any) -> bytes:
-    """A reply as octets: a value that is not bytes is compared as text."""
-    return reply if isinstance(reply, bytes) else str(reply).encode("utf-8", "surrogateescape")

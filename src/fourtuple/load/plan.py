@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.framing import Framing
@@ -26,6 +28,7 @@ class Plan:
     tls: Tls | ssl.SSLContext | bool | None = None
     server_hostname: str | None = None
     proxy_header: HeaderChoice | None = None
+    is_push: Callable[[Any], bool] | None = None
     process: int = 0
 
     def mine(self, total: int) -> int:

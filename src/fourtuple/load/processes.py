@@ -157,4 +157,5 @@ def _pickled(plan: Plan) -> bytes:
     try:
         return pickle.dumps(plan)
     except Exception as error:
-        raise OptionError(f"processes: {plan.framing} cannot be sent to other processes: {error}") from error
+        what = f"{plan.framing} or is_push" if plan.is_push is not None else str(plan.framing)
+        raise OptionError(f"processes: {what} cannot be sent to other processes: {error}") from error

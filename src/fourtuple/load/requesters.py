@@ -21,7 +21,7 @@ from fourtuple.errors import DeadlinePassed
 from fourtuple.handlers.inline import InlineReplies
 from fourtuple.load.histogram import MAX_VALUE, bucket_of
 from fourtuple.load.host import SlotHost
-from fourtuple.load.payload import octets_of
+from fourtuple.load.patterns import octets_of
 from fourtuple.load.slots import Slot
 from fourtuple.service import ReplyHandler, ReplyKind
 from fourtuple.stream import Reason, Stream
@@ -67,6 +67,7 @@ class Requester(Slot):
             self._handle = self.answered_carefully
             if load.replies == 1 and not load.greeting and worker.expectation.same and self._message is not None:
                 self._handle = self.answered_same
+        self._handle = worker.without_pushes(self._handle)
 
     # -- the conversation ---------------------------------------------------------------------------------
 
@@ -206,8 +207,9 @@ class Requester(Slot):
         meter.sample(f"{self.channel.name if self.channel else ''}: the reply is {_shown(reply)}, expected {wanted}")
 
     def _unasked(self, reply: Any) -> None:
+        meter = self.worker.meter
+        meter.tally.unasked += 1
         if not self.worker.over:
-            meter = self.worker.meter
             meter.tally.mismatches += 1
             meter.sample(f"{self.channel.name if self.channel else ''}: {_shown(reply)} answers no request")
 

@@ -145,6 +145,8 @@ class Result:
             "timeouts": total.timeouts,
             "unanswered": total.unanswered,
             "mismatches": total.mismatches,
+            "unasked": total.unasked,
+            "pushes": total.pushes,
             "others": dict(total.others),
             "samples": total.samples,
             "cpu_per_message": self.cost / 1e6,

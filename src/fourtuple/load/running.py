@@ -50,6 +50,10 @@ class Run:
         Options of the sockets. The default is :data:`SOCKETS`, which saves system calls.
     tls, server_hostname, proxy_header
         The same as in :func:`fourtuple.connect`.
+    is_push
+        Returns whether a message is a push: one that the server sends unasked. Pushes are counted, and are neither
+        replies nor part of a greeting. By default every message is a reply. With several processes, pickle must be able
+        to send the function.
     on_row
         Called with every row of the series when it is complete, to show progress.
 
@@ -69,6 +73,7 @@ class Run:
         tls: TlsChoice | None = None,
         server_hostname: str | None = None,
         proxy_header: HeaderChoice | None = None,
+        is_push: Callable[[Any], bool] | None = None,
         on_row: OnRow | None = None,
     ) -> None:
         framing = parse_framing(framing)
@@ -77,6 +82,7 @@ class Run:
         self.load: Load = load
         expectation(load.expect)
         check_client(tls, server_hostname, proxy_header, sockets=sockets)
+        check_function("is_push", is_push, "message")
         check_function("on_row", on_row, "row")
         target = Address.parse(address)
         self.plan: Plan = Plan(
@@ -88,6 +94,7 @@ class Run:
             tls=tls,
             server_hostname=server_hostname or host_of(target),
             proxy_header=proxy_header,
+            is_push=is_push,
         )
         self._on_row = on_row
         self._rows: list[Interval] = []
@@ -159,12 +166,13 @@ def run(
     tls: TlsChoice | None = None,
     server_hostname: str | None = None,
     proxy_header: HeaderChoice | None = None,
+    is_push: Callable[[Any], bool] | None = None,
     on_row: OnRow | None = None,
 ) -> Result:
     """Load a server and return the result. In a program with an event loop, await :meth:`Run.result` instead.
 
     ``address``, ``framing``, ``load``, ``messages``, ``templates``, ``sockets``, ``tls``, ``server_hostname``,
-    ``proxy_header`` and ``on_row`` are those of :class:`Run`, with its defaults and errors.
+    ``proxy_header``, ``is_push`` and ``on_row`` are those of :class:`Run`, with its defaults and errors.
     """
     check_type("load", load, Load)
     load = load or Load()
@@ -178,6 +186,7 @@ def run(
         tls=tls,
         server_hostname=server_hostname,
         proxy_header=proxy_header,
+        is_push=is_push,
         on_row=on_row,
     )
     with asyncio.Runner(loop_factory=loop_factory(load.loop)) as runner:

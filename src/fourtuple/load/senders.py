@@ -24,7 +24,7 @@ class Sender(Requester):
         self._told = 0
 
     def consumer(self, channel: Channel) -> Consumer:
-        return MessageSink(channel, heard=self.greeted, relieved=self.start)
+        return MessageSink(channel, heard=self.worker.without_pushes(self.greeted), relieved=self.start)
 
     def limits(self) -> Limits:
         """The default limits: the high-water mark of the outbox holds a sender back."""

@@ -48,6 +48,10 @@ class Tally:
     #: Requests whose connection or run ended before their reply.
     unanswered: int = 0
     mismatches: int = 0
+    #: Messages that came with no request in flight. All but those after the last request are mismatches too.
+    unasked: int = 0
+    #: Messages that ``is_push`` recognised.
+    pushes: int = 0
     #: Open-loop requests that were due and could not be sent before the end.
     unsent: int = 0
     latency: Histogram = field(default_factory=Histogram)

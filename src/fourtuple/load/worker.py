@@ -37,6 +37,7 @@ from fourtuple.load.pacing import Paced, Pacer
 from fourtuple.load.payload import Expectation, expectation
 from fourtuple.load.plan import Plan
 from fourtuple.load.pool import Closed, Pool
+from fourtuple.load.pushes import without_pushes
 from fourtuple.load.requesters import Requester
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.senders import Sender
@@ -113,6 +114,7 @@ class Worker:
         self._stop = asyncio.Event()
         self._timers: set[asyncio.TimerHandle] = set()
         self._interrupted = False
+        self._user_error: Exception | None = None
         self._alarm: Alarm | None = None
         # The attributes that the runners need of their host.
         self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -161,6 +163,15 @@ class Worker:
         if isinstance(event, events.HandlerRaised):
             self.opening.first_error = event.error if isinstance(event.error, Exception) else None
             self._stop.set()
+
+    def without_pushes(self, handle: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Return ``handle`` for the messages that are no pushes; pushes are counted."""
+        return without_pushes(handle, self.plan.is_push, self.meter, self._failed)
+
+    def _failed(self, error: Exception) -> None:
+        """End the run: a function of the user's raised. :meth:`run` raises ``error``."""
+        self._user_error = error
+        self._stop.set()
 
     # -- opening ------------------------------------------------------------------------------------------
 
@@ -230,6 +241,8 @@ class Worker:
         await self._last_replies()
         await self._close()
         self._row()
+        if self._user_error is not None:
+            raise self._user_error
         if self.opening.first_error is not None and not isinstance(self.opening.first_error, FourTupleError):
             raise self.opening.first_error
 
