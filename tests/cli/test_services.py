@@ -277,6 +277,15 @@ def test_what_operates_a_server_shows_each_service(serve_file: Serve, run: Run, 
         done = run("limits", "set", "--control", control, "--service", "mial", "max_connections_per_address=1")
         assert done.code == 1
         assert "service mial: the server has no such service; did you mean mail?" in done.err
+        mail, other = json.loads(run("limits", "show", "--json", "--control", control).out)
+        assert [(each["service"], each["addresses"]) for each in (mail, other)] == [
+            ("mail", [served.addresses[0]]),
+            ("news", [served.addresses[1]]),
+        ]
+        assert mail["limits"]["max_connections_per_address"]["value"] == 1
+        assert other["limits"]["max_connections_per_address"]["value"] is None
+        shown = run("limits", "show", "--service", "news", "--control", control).text
+        assert shown.startswith(f"# news at {served.addresses[1]}\nmax_connections = ")
         stack.enter_context(connected(served, 0))
         assert stack.enter_context(connected(served, 0)).recv(1) == b""
         assert asked(stack.enter_context(connected(served, 1)), b"y") == b"news y"

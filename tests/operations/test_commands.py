@@ -17,6 +17,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from fourtuple import Limits
+from fourtuple.options import declared
 from operations.commands import COMMAND, ENVIRONMENT, Done, served
 from prefork import Prefork
 
@@ -64,6 +66,10 @@ def test_the_life_of_a_server(command: Command, tmp_path: Path) -> None:
             assert command("resume", "--json", *at).out == "null\n"
             done = command("limits", "set", "max_connections=5", "accept-rate=none", *at)
             assert (done.code, done.out) == (0, "max_connections = 5\naccept_rate = none\n")
+            shown = command("limits", "show", *at).out.splitlines()
+            assert shown[:2] == [f"# upper at {server.address}", "max_connections = 5  # --max-connections"]
+            assert "max_batch = 512  # --max-batch, the default" in shown
+            assert {line.partition(" = ")[0] for line in shown[1:]} == {option.name for option in declared(Limits)}
             done = command("close", row["id"], *at)
             assert (done.code, done.out) == (0, f"Closed {row['id']}\n")
             assert sock.recv(1) == b""
@@ -101,6 +107,16 @@ def test_every_command_answers_in_json(command: Command, tmp_path: Path) -> None
                 "max_connections = 1, 1 in each of 2 workers, 2 in all\n"
                 "max_connections_per_address = 5, 10 in 2 workers\naccept_rate = none\nmax_batch = 3\n"
             )
+            (told,) = answer("limits", "show", "--service", "upper")
+            assert (told["service"], told["addresses"], told["max_connections"]) == ("upper", [server.address], 1)
+            assert told["limits"]["max_connections"] == {
+                "value": 1,
+                "option": "--max-connections",
+                "default": False,
+                "each_worker": [1, 1],
+                "all_workers": 2,
+            }
+            assert told["limits"]["max_batch"] == {"value": 3, "option": "--max-batch", "default": False}
             assert answer("close", row["id"]) is True
             assert sock.recv(1) == b""
         pid = answer("upgrade")
@@ -117,6 +133,11 @@ def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
             (("limits", "set", "max_conections=5"), 1, "max_connections"),
             (("limits", "set", "idle_timeout=3"), 1, "idle_timeout: there is no such limit; it is a deadline: set it"),
             (("limits", "set", "max_connections"), 2, "KEY=VALUE is needed"),
+            (
+                ("limits", "show", "--service", "eco"),
+                1,
+                "service eco: the server has no such service; did you mean echo",
+            ),
             (("close", "4711"), 1, "there is no open connection 4711"),
             (("close", "here"), 1, "neither the id nor the name"),
             (("workers", "0"), 2, "0 is not in the range"),

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Limits, Server, Service, events
+from fourtuple import Endpoint, Limits, Server, Service, events
 from fourtuple.errors import ListenAddressInUse, OperationError
 from fourtuple.operations import control
-from fourtuple.operations.control import MAX_REQUEST, MAX_WAITING, ControlServer
+from fourtuple.operations.control import MAX_REQUEST, MAX_WAITING, ControlServer, perform
 from fourtuple.operations.control_client import automatic_path, find
 from fourtuple.operations.servers import Servers
 from fourtuple.server import core_of
@@ -112,6 +112,26 @@ def test_limits_change_together_or_not_at_all(run_async: Any, tmp_path: Path) ->
                 assert not reply["ok"]
                 assert text in reply["error"]
             assert world.server.limits.max_connections == 7
+
+    run_async(main())
+
+
+def test_the_limits_in_force_are_told_of_servers_and_of_endpoints_with_their_own(run_async: Any) -> None:
+    async def main() -> None:
+        endpoint = Endpoint("127.0.0.1:0", limits=Limits(max_connections=3))
+        server = Server(upper("m"), "127.0.0.1:0", endpoint, limits=Limits(max_batch=7))
+        subject = Servers([server])
+        async with server:
+            whole, own = await subject.limits()
+            assert [whole["addresses"], own["addresses"]] == [[str(each.name)] for each in server.listeners]
+            assert (whole["max_connections"], own["max_connections"]) == (server.max_connections, 3)
+            assert (whole["limits"]["max_batch"], own["limits"]["max_batch"]) == (7, Limits().max_batch)
+            assert ("max_threads" in whole["limits"], "max_threads" in own["limits"]) == (True, False)
+            await subject.set_limits({"max_batch": "9"})
+            assert [each["limits"]["max_batch"] for each in await subject.limits()] == [9, Limits().max_batch]
+            reply = json.dumps({"op": "show_limits", "service": "n"}).encode()
+            with pytest.raises(OperationError, match="service n: the server has no such service"):
+                await perform(subject, reply)
 
     run_async(main())
 

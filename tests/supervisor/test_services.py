@@ -483,6 +483,37 @@ def test_changed_limits_for_workers_that_start_later(run_async: Any) -> None:
     run_async(main())
 
 
+def test_the_limits_in_force_are_told_of_services_and_of_endpoints_with_their_own(run_async: Any) -> None:
+    async def main() -> None:
+        places = [
+            SimpleNamespace(label=label, name=f"127.0.0.1:{port}", sockets={})
+            for port, label in enumerate(("mail", "mail/1", "mail/2", "news"), 1)
+        ]
+        supervisor: Any = SimpleNamespace(answers={}, on_ended=[], on_started=[], stopping=False, suspended=False)
+        supervisor.slots = SimpleNamespace(places=places, __iter__=lambda: iter(()))
+        own = Limits(max_batch=7)
+        subject = Supervised(supervisor, {"mail": Limits(max_connections=5), "mail/2": own, "news": Limits()})
+
+        async def status() -> Any:
+            return {"services": [{"name": "mail", "max_connections": 6}, {"name": "news", "max_connections": 400}]}
+
+        subject.status = status  # type: ignore[method-assign]
+        mail, endpoint, news = await subject.limits()
+        assert (mail["service"], mail["addresses"], mail["max_connections"]) == (
+            *("mail", ["127.0.0.1:1", "127.0.0.1:2"]),
+            5,
+        )
+        assert (endpoint["service"], endpoint["addresses"], endpoint["limits"]["max_batch"]) == (
+            *("mail", ["127.0.0.1:3"]),
+            7,
+        )
+        assert "max_threads" in mail["limits"]
+        assert "max_threads" not in endpoint["limits"]
+        assert (news["max_connections"], news["limits"]["max_connections"]) == (400, None)
+
+    run_async(main())
+
+
 def test_services_divide_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda which: (1064, 1064))
     assert default_connections([None, None]) == 500

@@ -174,6 +174,23 @@ def limit_row(name: str, text: str, workers: int) -> Row:
     return {"value": value} | _in_workers(Limits().replace(**{name: value}), name, workers)
 
 
+def in_force_rows(told: Mapping[str, Any], workers: int) -> dict[str, Row]:
+    """Return the limits that a running server has told, and what workers make of each, by name, as for JSON."""
+    given = told["limits"]
+    values = given | {"max_connections": told["max_connections"]}
+    options = [option for option in declared(Limits) if option.name in given]
+    limits = Limits().replace(**{option.name: values[option.name] for option in options})
+    return {
+        option.name: {
+            "value": values[option.name],
+            "option": option.flag,
+            "default": given[option.name] == option.default,
+            **_in_workers(limits, option.name, workers),
+        }
+        for option in options
+    }
+
+
 def _row(value: Any, setting: Setting | None) -> Row:
     return {
         "value": [str(each) for each in value] if isinstance(value, tuple) else value,

@@ -244,7 +244,38 @@ def _wait_for(control: str | None, pid: int) -> None:
 
 @click.group()
 def limits() -> None:
-    """Change limits of a running server."""
+    """Show or change the limits of a running server."""
+
+
+@limits.command("show")
+@_flags
+@click.option("--service", metavar="NAME", help="Of this service alone.  [all services of the server]")
+def show_limits(control: str | None, as_json: bool, service: str | None) -> None:
+    """Show every limit in force, with its value and its option: also those that 'limits set' has changed.
+
+    Each has the name that 'limits set' and [limits] of the file take. Of a whole server; with workers, what each has of
+    it is printed beside it. An endpoint with limits of its own is shown separately. What a service would have, before
+    it runs, 'fourtuple check --all' shows, with the deadlines and all other options.
+
+    Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
+    """
+    from fourtuple.cli.check_rows import in_force_rows, in_workers, toml_value  # imported here: see set_limits()
+
+    found = ask(control, "show_limits", service=service)
+    workers = len(ask(control, "status")["workers"])
+    rows = [in_force_rows(each, workers) for each in found]
+    if as_json:
+        told = ({**each, "limits": limits} for each, limits in zip(found, rows, strict=True))
+        click.echo(json.dumps(list(told)))
+        return
+    for number, (each, limits) in enumerate(zip(found, rows, strict=True)):
+        if number:
+            click.echo()
+        where = f" at {', '.join(each['addresses'])}" if each["addresses"] else ""
+        click.echo(printable(f"# {each['service']}{where}"))
+        for name, row in limits.items():
+            note = f"{row['option']}{', the default' * row['default']}{in_workers(row, workers)}"
+            click.echo(printable(f"{name} = {toml_value(row['value'])}  # {note}"))
 
 
 @limits.command("set")

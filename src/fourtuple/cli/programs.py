@@ -42,7 +42,7 @@ class Program(ABC):
     @property
     @abstractmethod
     def limits(self) -> Mapping[str, Limits]:
-        """The limits of each service, by its label."""
+        """The limits of each service, and of each endpoint with its own, by its label."""
 
     @property
     @abstractmethod
@@ -151,7 +151,12 @@ class OfFile(Program):
 
     @property
     def limits(self) -> dict[str, Limits]:
-        return {service.name: service.options.limits for service in self.services}
+        return {service.name: service.options.limits for service in self.services} | {
+            label_of(service.name, number): each.limits
+            for service in self.services
+            for number, each in enumerate(service.endpoints, 1)
+            if each.limits is not None
+        }
 
     @property
     def tls(self) -> Sequence[tuple[str, Tls]]:
@@ -163,7 +168,7 @@ class OfFile(Program):
 
     @property
     def refuses(self) -> bool:
-        return any(limits.refusal for limits in (*self.limits.values(), *self._limits_of_endpoints.values()))
+        return any(limits.refusal for limits in self.limits.values())
 
     @property
     def deadlines(self) -> Deadlines:
@@ -191,18 +196,8 @@ class OfFile(Program):
         changed = difference(opened, [(each.label, str(each.address)) for each in self.listen_on])
         if changed:
             raise Failure(changed, Exit.USAGE)
-        shares = end.shares(self.limits | self._limits_of_endpoints)
+        shares = end.shares(self.limits)
         return [_in_worker(service, end, shares) for service in self.services]
-
-    @property
-    def _limits_of_endpoints(self) -> dict[str, Limits]:
-        """The limits of each endpoint with its own, by its label."""
-        return {
-            label_of(service.name, number): each.limits
-            for service in self.services
-            for number, each in enumerate(service.endpoints, 1)
-            if each.limits is not None
-        }
 
 
 def _in_worker(service: ServiceConfiguration, end: WorkerEnd, shares: Mapping[str, Limits]) -> ToServe:

@@ -34,6 +34,7 @@ from fourtuple.four_tuple import UnixName
 from fourtuple.framing import Line
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.places import AnyConnection, Places
+from fourtuple.operations.servers import check_service
 from fourtuple.operations.subject import Subject, as_json
 from fourtuple.options import Deadlines, Limits, Sockets, check_timeout
 from fourtuple.options.processes import MOST_WORKERS
@@ -194,6 +195,14 @@ async def _limits(subject: Subject, request: Mapping[str, Any]) -> dict[str, str
     return await subject.set_limits(changes, _argument(request, "service", str, default=None))
 
 
+async def _show_limits(subject: Subject, request: Mapping[str, Any]) -> Any:
+    service = _argument(request, "service", str, default=None)
+    found = await subject.limits()
+    if service is not None:
+        check_service(service, [each["service"] for each in found])
+    return [each for each in found if service in (None, each["service"])]
+
+
 async def _connections(subject: Subject, request: Mapping[str, Any]) -> Any:
     most = _argument(request, "most", int, default=1000)
     return await subject.connections(max(0, min(most, MOST_CONNECTIONS)))
@@ -220,6 +229,7 @@ _OPERATIONS: dict[str, Operation] = {
     "workers": _workers,
     "upgrade": lambda subject, _request: subject.upgrade(),
     "limits": _limits,
+    "show_limits": _show_limits,
     "connections": _connections,
     "close": _close,
 }

@@ -17,12 +17,12 @@ from fourtuple.errors import AddressError, OperationError, OptionError
 from fourtuple.four_tuple import FourTuple
 from fourtuple.handlers import Runner
 from fourtuple.net.backlog import AcceptQueue
-from fourtuple.net.descriptors import default_connections
+from fourtuple.net.descriptors import connection_limit, default_connections
 from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.measuring import LoopMeter
-from fourtuple.operations.subject import Conversing, Listening, Serving, State, Status, number_of
-from fourtuple.options import Deadlines, Limits, Proxy, Sockets, Tls, declared, nearest
+from fourtuple.operations.subject import Conversing, InForce, Listening, Serving, State, Status, number_of
+from fourtuple.options import OF_THE_SERVER, Deadlines, Limits, Proxy, Sockets, Tls, declared, nearest
 from fourtuple.printable import repr_of
 from fourtuple.server import Server, core_of, lifecycle_of
 from fourtuple.tls import TlsLayer
@@ -209,6 +209,20 @@ class Servers:
         """Raise :class:`~fourtuple.errors.OperationError`: this process is alone."""
         raise OperationError("upgrade: this server runs in one process; start it with --workers to upgrade it")
 
+    async def limits(self) -> list[InForce]:
+        """Return all limits that are in force now, of each server and of each endpoint with its own."""
+        return [
+            in_force(
+                server.service.name,
+                [str(each.name) for each in core.listeners],
+                connection_limit(core.limits.max_connections),
+                core.limits,
+                endpoint=core is not core_of(server),
+            )
+            for server in self._servers
+            for core in lifecycle_of(server).groups
+        ]
+
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force in every server, or in that of one service, or in none; return these limits."""
         values = read_limits(changes)
@@ -298,6 +312,14 @@ def put_listener(made: Snapshot, told: Listening) -> None:
     ):
         if value is not None:
             made.put(metric, int(value), *labels)
+
+
+def in_force(
+    service: str, addresses: list[str], max_connections: int, limits: Limits, *, endpoint: bool = False
+) -> InForce:
+    """Return what is told of limits; an endpoint has only those that are not of its whole server."""
+    found = {name: value for name, value in asdict(limits).items() if not endpoint or name not in OF_THE_SERVER}
+    return InForce(service=service, addresses=addresses, max_connections=max_connections, limits=found)
 
 
 def _change_all(changes: Mapping[Server[Any, Any, Any, Any], Mapping[str, Any]]) -> None:

@@ -89,6 +89,17 @@ class Conversing(TypedDict):
     tls: bool
 
 
+class InForce(TypedDict):
+    """The limits of one service, or of an endpoint with limits of its own, which has its addresses alone."""
+
+    service: str
+    addresses: list[str]
+    #: How many connections may be open, in all workers: also where ``limits`` has none for it.
+    max_connections: int
+    #: Every limit that holds here, by name, of all workers together. None is no limit.
+    limits: dict[str, Any]
+
+
 class Subject(Protocol):
     """What can be operated.
 
@@ -119,6 +130,9 @@ class Subject(Protocol):
 
     async def upgrade(self) -> int:
         """Start the program again, and hand its listeners over; return the new process id when it has taken over."""
+
+    async def limits(self) -> list[InForce]:
+        """Return all limits that are in force now, of each service and of each endpoint with its own."""
 
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force, given as text as on the command line; return those limits as they are now.

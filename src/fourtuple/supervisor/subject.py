@@ -12,19 +12,22 @@ from fourtuple._version import __version__
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import ListenError, OperationError, OptionError, SupervisorError, WorkerNotStarted
 from fourtuple.net.backlog import drops
+from fourtuple.net.descriptors import DEFAULT_MAX_CONNECTIONS
 from fourtuple.net.passive import accept_queue_of
 from fourtuple.observe.snapshot import Snapshot
 from fourtuple.operations.servers import (
     check_accepting,
     check_service,
+    in_force,
     listening,
     put_listener,
     read_limits,
     shown,
 )
-from fourtuple.operations.subject import Conversing, Listening, State, Status, number_of
+from fourtuple.operations.subject import Conversing, InForce, Listening, State, Status, number_of
 from fourtuple.operations.subject import Worker as WorkerStatus
 from fourtuple.options import Limits
+from fourtuple.supervisor.listen_address import service_of
 from fourtuple.supervisor.numbers import Numbers
 from fourtuple.supervisor.process import Worker
 from fourtuple.supervisor.supervisor import Supervisor
@@ -39,7 +42,7 @@ class Supervised:
 
     def __init__(self, supervisor: Supervisor, limits: Mapping[str, Limits]) -> None:
         self._supervisor = supervisor
-        #: The limits of each whole service, by its label.
+        #: The limits of each whole service, and of each endpoint with its own, by its label.
         self._limits = dict(limits)
         self._started = time.time()
         self._monotonic = time.monotonic()
@@ -223,14 +226,37 @@ class Supervised:
         self._changes.setdefault(service, {}).update(values)
 
     def _changed(self, service: str | None, changes: Mapping[str, Any]) -> dict[str, Limits]:
-        chosen = [name for name in self._limits if service in (None, name)]
+        chosen = [name for name in self._services if service in (None, name)]
         return {name: self._limits[name].replace(**changes) for name in chosen}
+
+    @property
+    def _services(self) -> list[str]:
+        """The labels of the services: endpoints with limits of their own keep them."""
+        return [label for label in self._limits if label == service_of(label)]
+
+    async def limits(self) -> list[InForce]:
+        """Return all limits that are in force now, of whole services and of whole endpoints."""
+        most = {each["name"]: each["max_connections"] for each in (await self.status())["services"]}
+        found = []
+        for label, limits in self._limits.items():
+            endpoint = label not in self._services
+            name = service_of(label) or next(iter(most), "")  # the only service of a command line has no label
+            allowed = DEFAULT_MAX_CONNECTIONS if endpoint else most.get(name, 0)
+            if limits.max_connections is not None:
+                allowed = limits.max_connections
+            places = [
+                str(place.name)
+                for place in self._supervisor.slots.places
+                if label == (place.label if place.label in self._limits else service_of(place.label))
+            ]
+            found.append(in_force(name, places, allowed, limits, endpoint=endpoint))
+        return found
 
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits of whole services in force; each worker gets its share."""
         values = read_limits(changes)
         if service is not None:
-            check_service(service, self._limits)
+            check_service(service, self._services)
         try:
             changed = self._changed(service, values)
         except OptionError as error:
