@@ -909,7 +909,7 @@ def test_a_tear_down_that_fails_is_raised_to_waiters(run_async: Any, readiness: 
         server = Server(service)
         await server.start()
         serving = asyncio.ensure_future(server.serve_forever())
-        for wait in (server.drain(), serving, server.abort()):
+        for wait in (server.drain(), serving, server.abort(), server.abort()):
             with pytest.raises(ValueError, match="the database is gone") as raised:
                 await wait
             assert raised.traceback[-1].name == "lifespan"
