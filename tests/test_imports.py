@@ -20,7 +20,7 @@ from sources import READS_ALL, SOURCE, paths, tree
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "_lazy errors _version compiled _fast_path fast_path printable typevars _command forking files backoff",
+    "_lazy errors _version compiled _fast_path fast_path printable typevars _command forking files backoff cancelling",
     "address four_tuple signals",
     "events options",
     "framing rates",

@@ -185,8 +185,9 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     async def start(self) -> None:
         """Set the service up and listen; return when connections are accepted.
 
-        Raises a :class:`~fourtuple.errors.ListenError` if it cannot listen at an address; then no socket is open. A
-        server can be started only once.
+        Raises a :class:`~fourtuple.errors.ListenError` if it cannot listen at an address; then no socket is open. Also
+        what the lifespan raises, but :class:`~fourtuple.errors.HandlerFailed` for a CancelledError although nothing has
+        cancelled this task. A server can be started only once.
         """
         await self._life.start(repr(self))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -14,13 +15,14 @@ from rig import FakeClock, until
 from serving.support import client, says, serving
 
 
-def test_alarms_call_and_cool_down(run_async: Any) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, asyncio.CancelledError])
+def test_alarms_call_and_cool_down(run_async: Any, kind: type[BaseException]) -> None:
     async def main() -> None:
         clock, called = FakeClock(), []
         engine = Engine(clock=clock)
 
         def failing(_event: events.AlarmRaised) -> None:
-            raise RuntimeError("a callback's own defect")
+            raise kind("a callback's own defect")
 
         complaints: list[Any] = []
         engine.loop.set_exception_handler(lambda _loop, context: complaints.append(context["message"]))

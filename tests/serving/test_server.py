@@ -15,6 +15,7 @@ import pytest
 from fourtuple import Connection, Endpoint, Reason, Server, Service, Sockets, UnixName, events
 from fourtuple.errors import ListenAddressInUse, ListenError, OptionError
 from fourtuple.net.passive import somaxconn
+from fourtuple.observe import each_of
 from fourtuple.server import listen_at
 from fourtuple.serving.group import Group
 from rig import PATIENT, Peer, Seen, echo, limits, serving, turns, until
@@ -307,21 +308,24 @@ def test_numbers_stay_after_the_end(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
-def test_an_observer_that_fails_costs_no_connection(run_async: Any, readiness: str) -> None:
+@pytest.mark.parametrize("kind", [ValueError, asyncio.CancelledError])
+def test_an_observer_that_fails_costs_no_connection(run_async: Any, readiness: str, kind: type[BaseException]) -> None:
     async def main() -> None:
         told: list[str] = []
+        told_of: list[events.Event] = []
         asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context["message"]))
 
         def observer(event: events.Event) -> None:
-            raise ValueError("a defect")
+            raise kind("a defect")
 
-        server = Server(echo(), observer=observer, deadlines=PATIENT, readiness=readiness)  # type: ignore[arg-type]
+        server = Server(echo(), observer=each_of(observer, told_of.append), deadlines=PATIENT, readiness=readiness)  # type: ignore[arg-type]
         async with server:
             for _ in range(2):
                 assert await answers(server)
             await until(lambda: server.statistics.closed == 2)
         assert len(told) == 7  # listening, twice accepted and closed, draining, drained
         assert "failed at Accepted(" in told[1]
+        assert len(told_of) == 7
 
     run_async(main())
 

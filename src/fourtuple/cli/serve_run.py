@@ -18,7 +18,7 @@ from fourtuple.cli.managed import ManagerObserver, SignsOfLife
 from fourtuple.cli.standard_files import tell_last
 from fourtuple.cli.to_serve import ToServe
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import FourTupleError
+from fourtuple.errors import FourTupleError, HandlerFailed
 from fourtuple.framing import Raw
 from fourtuple.net.descriptors import connection_limit, default_connections
 from fourtuple.net.sdnotify import Manager
@@ -88,9 +88,11 @@ class ServeRun:
             raise
         except StoppedEarly as stopped:
             raise Failure(stopped, 128 + stopped.number) from stopped
-        except FourTupleError as error:
-            raise self._named(Failure(error, self._failed, "\n".join(getattr(error, "__notes__", ())))) from error
         except Exception as error:
+            # A HandlerFailed is of the program's own code, as errors that are not ours: its traceback says where.
+            if isinstance(error, FourTupleError) and not isinstance(error, HandlerFailed):
+                notes = "\n".join(getattr(error, "__notes__", ()))
+                raise self._named(Failure(error, self._failed, notes)) from error
             what = "tear-down" if self.started else "set-up"
             text = "\n".join(trimmed(error))
             raise self._named(Failure(f"the service's {what} failed", self._failed, text)) from error

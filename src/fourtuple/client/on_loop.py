@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
+from fourtuple.cancelling import on_request
 from fourtuple.client.link import Reader
 from fourtuple.client.opening import connected
 from fourtuple.connection import Connection
@@ -152,7 +153,7 @@ class OnLoop:
         except BaseException as error:
             self._drop(connection)
             self._dial_failed(error, connection, late=limit.expired())
-            if _asked_to_end(error):
+            if on_request(error):
                 raise
         else:
             if self.pool.closed:  # ``greet`` went on although close() had cancelled it
@@ -246,7 +247,7 @@ class OnLoop:
                     if isinstance(result, Awaitable):
                         await result
                 except BaseException as error:
-                    if _asked_to_end(error):
+                    if on_request(error):
                         raise
                     self.pool.push_failed(error)
                     if isinstance(error, KeyboardInterrupt | SystemExit):
@@ -257,15 +258,6 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
-
-
-def _asked_to_end(error: BaseException) -> bool:
-    """Whether close(), or the end of the loop, has cancelled this task.
-
-    Without that, a CancelledError is an error of the function that it called, which awaited something cancelled.
-    """
-    task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 async def end_of(tasks: set[asyncio.Task[None]], whom: object) -> None:

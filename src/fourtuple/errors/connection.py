@@ -132,7 +132,11 @@ class DeadlinePassed(FourTupleError, TimeoutError):
 
 
 class HandlerFailed(FourTupleError):
-    """A handler, or the ``greet`` of a client, raised an exception, which is the ``__cause__``."""
+    """A handler, or the ``greet`` of a client, raised an exception, which is the ``__cause__``.
+
+    Also a lifespan or ``on_start`` that raised CancelledError by itself, for example because it awaited something that
+    was cancelled.
+    """
 
 
 class HandlerMistake(FourTupleError, TypeError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from typing import Any
 
 from fourtuple import events
@@ -12,11 +13,11 @@ def each_of(*observers: events.Observer) -> events.Observer:
     """Return one observer that calls all ``observers``, in order. Then it raises the first error that one raised."""
 
     def call(event: events.Event) -> None:
-        failed: Exception | None = None
+        failed: BaseException | None = None
         for observer in observers:
             try:
                 observer(event)
-            except Exception as error:
+            except (Exception, CancelledError) as error:
                 failed = failed or error
         if failed is not None:
             raise failed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias, cast
 
-from fourtuple.errors import ServiceError
+from fourtuple.cancelling import on_request
+from fourtuple.errors import HandlerFailed, ServiceError
 from fourtuple.options import check_callable
 from fourtuple.service.registration import check_lifespan, function_name
 from fourtuple.typevars import L
@@ -41,16 +43,34 @@ def decorated_lifespan(given: Callable[[], AsyncIterator[L]]) -> Lifespan[L]:
 
 @asynccontextmanager
 async def run_lifespan(lifespan: Lifespan[L]) -> AsyncIterator[L]:
-    """Set up, yield the service's state, tear down. Raises ServiceError if the function does not yield once."""
+    """Set up, yield the service's state, tear down.
+
+    Raises ServiceError if the function does not yield once, and HandlerFailed if it raises CancelledError although
+    nothing has cancelled its task.
+    """
+    phase, thrown_in = "set-up", None
     try:
         async with lifespan() as state:
-            yield state
+            try:
+                yield state
+            except BaseException as error:
+                thrown_in = error
+                raise
+            finally:
+                phase = "tear-down"
     except RuntimeError as error:
         wrong = _WRONG_YIELDS.get(str(error))
         if wrong is None:
             raise
         name = function_name(lifespan)
         raise ServiceError(f"lifespan: {name} {wrong}; it yields once, between set-up and tear-down") from error
+    except asyncio.CancelledError as error:
+        if error is thrown_in or on_request(error):
+            raise
+        raise HandlerFailed(
+            f"lifespan: the {phase} in {function_name(lifespan)} raised CancelledError; "
+            "its own task was not cancelled, so it has awaited something that was"
+        ) from error
 
 
 def begun_by(call: Callable[[], object], inner: Lifespan[L] | None) -> Lifespan[Any]:

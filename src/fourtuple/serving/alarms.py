@@ -79,7 +79,7 @@ class Alarms:
         if alarm.callback is not None:
             try:
                 alarm.callback(event)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"fourtuple: the callback of {repr_of(alarm)} failed", "exception": error}
                 )

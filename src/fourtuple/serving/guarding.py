@@ -14,8 +14,9 @@ def guarded(observer: events.Observer) -> events.Observer:
     def tell(event: events.Event) -> None:
         try:
             observer(event)
-        # Not BaseException: Ctrl-C in an observer ends the program as anywhere else.
-        except Exception as error:
+        # Not BaseException: Ctrl-C in an observer ends the program as anywhere else. But a CancelledError of a plain
+        # function has nothing to do with the task that calls it, which would look cancelled.
+        except (Exception, asyncio.CancelledError) as error:
             observer_failed(observer, event, error)
 
     return tell

@@ -13,7 +13,7 @@ from typing import Any, TypedDict, TypeVar, Unpack
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
-from fourtuple.errors import ServiceError
+from fourtuple.errors import HandlerFailed, ServiceError
 from fourtuple.options import (
     Deadlines,
     Limits,
@@ -85,6 +85,7 @@ def run(
 
     Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
     there. Also where an event loop runs already, and after a drain, if the program has cancelled the task that serves.
+    Raises :class:`~fourtuple.errors.HandlerFailed` if the lifespan or ``on_start`` raises CancelledError by itself.
     """
 
     check_no_loop("fourtuple.run()", "async with Server(...) as server: await server.serve_forever()")
@@ -224,7 +225,7 @@ class _Stopping:
                 self._look()
                 with hearing_hangup(group):
                     if on_start is not None:
-                        on_start()
+                        _call(on_start)
                     await self._served()
                 for task in self._tasks:
                     await asyncio.wait({task})
@@ -348,6 +349,14 @@ def hearing_hangup(group: Group) -> Iterator[None]:
             before = now
         if before is not None:  # one that was not installed by Python cannot be restored
             signal.signal(signal.SIGHUP, before)
+
+
+def _call(on_start: Callable[[], object]) -> None:
+    """Call the program's function. Raises HandlerFailed for a CancelledError: its own, which would look like ours."""
+    try:
+        on_start()
+    except asyncio.CancelledError as error:
+        raise HandlerFailed("on_start raised CancelledError") from error
 
 
 def retrieved(task: asyncio.Task[Any]) -> None:
