@@ -30,6 +30,7 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, Fate
 from fourtuple.forking import holds, why
 from fourtuple.pool import Call, ConnectionPool, Member
 from fourtuple.pool.calls import told
+from fourtuple.pool.functions import no_error
 from fourtuple.pool.plan import Plan, called_in_greet
 
 #: Seconds before a thread looks again whether anything is unread: what was read may have been no message.
@@ -49,7 +50,7 @@ class ClientIO:
         self._greet = greet
         self._on_push = on_push
         self.clock: Callable[[], float] = clock
-        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time)
+        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time, self._passes)
         # Reentrant: an observer, which is called under it, may look at the client.
         self._lock = threading.RLock()
         self._changes = Changes()
@@ -57,6 +58,8 @@ class ClientIO:
         self._working: set[int] = set()
         #: The attempt to connect that is under way.
         self._attempt: Attempt | None = None
+        #: The threads of their own that attempts have: no signal handler runs there, and no caller is below.
+        self._alone: set[int] = set()
         #: The threads that call ``on_push`` now: a request made there does not call it again.
         self._delivering: set[int] = set()
         holds(self)
@@ -90,6 +93,10 @@ class ClientIO:
 
     def _busy(self, what: str) -> ConnectionBusy:
         return ConnectionBusy(f"client of {self._plan.address}: {what}, and would wait for itself")
+
+    def _passes(self, error: BaseException) -> bool:
+        """Whether what a function of the program raised is an interrupt: it is raised to the caller of this thread."""
+        return no_error(error) and threading.get_ident() not in self._alone
 
     def _work(self, work: ThreadWork) -> None:
         """Do what is due, connect, read and wait, until ``work.done()``, or until a moment."""
@@ -180,7 +187,7 @@ class ClientIO:
             if not here:
                 context = contextvars.copy_context()
                 thread = threading.Thread(
-                    target=lambda: context.run(self._make, attempt, alone=True), daemon=True, name="fourtuple connect"
+                    target=lambda: context.run(self._make_alone, attempt), daemon=True, name="fourtuple connect"
                 )
                 with suppress(RuntimeError):  # no thread can be started now
                     thread.start()
@@ -191,6 +198,14 @@ class ClientIO:
             if not handed:
                 attempt.over = True
                 self._changes.wake()
+
+    def _make_alone(self, attempt: Attempt) -> None:
+        thread = threading.get_ident()
+        self._alone.add(thread)
+        try:
+            self._make(attempt, alone=True)
+        finally:
+            self._alone.discard(thread)
 
     def _make(self, attempt: Attempt, *, alone: bool) -> None:
         """Make an attempt to connect and to greet. ``alone``: it has a thread of its own, which nothing interrupts."""

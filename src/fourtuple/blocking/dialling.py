@@ -12,9 +12,9 @@ from fourtuple.blocking.link import left_receiving
 from fourtuple.blocking.opening import opened
 from fourtuple.blocking.polling import after
 from fourtuple.blocking.shared_socket import Latest
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, HandlerFailed
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed
+from fourtuple.pool.functions import failure_of
 from fourtuple.pool.plan import Plan
-from fourtuple.printable import error_text
 
 
 class Attempt:
@@ -77,9 +77,7 @@ class Attempt:
 
     def failed(self, error: BaseException) -> Exception:
         """Return why it failed, for the pool: without the frames of a traceback, which would keep the connection."""
-        if isinstance(error, Exception):
-            return error.with_traceback(None)
-        return HandlerFailed(f"{self._plan.address}: greet raised {error_text(error).rstrip(': ')}")
+        return failure_of(error, f"{self._plan.address}: greet")
 
     def drop(self) -> None:
         """Close the connection, if there is one."""

@@ -27,16 +27,17 @@ from fourtuple.errors import (
     DeadlinePassed,
     Fate,
     FourTupleError,
-    HandlerFailed,
     PermanentFailure,
     WrongThread,
 )
+from fourtuple.errors.base import interrupts
 from fourtuple.forking import holds, why
 from fourtuple.pool import ConnectionPool
 from fourtuple.pool.calls import told
+from fourtuple.pool.functions import failure_of
 from fourtuple.pool.plan import Plan, called_in_greet
 from fourtuple.pool.pushes import NOTHING
-from fourtuple.printable import error_text, repr_of
+from fourtuple.printable import repr_of
 from fourtuple.service.registration import function_name
 from fourtuple.serving.abandon import disown
 
@@ -57,7 +58,7 @@ class OnLoop:
         self._greet = greet
         self._on_push = on_push
         self.clock: Callable[[], float] = time.monotonic
-        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time)
+        self.pool: ConnectionPool = self._plan.make_pool(random.random, time.time, self._passes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -166,7 +167,7 @@ class OnLoop:
 
     def _dial_failed(self, error: BaseException, connection: Connection | None, *, late: bool) -> None:
         """Tell the pool why an attempt failed, whatever ``greet`` raised; and the loop, if it is to end the program."""
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if interrupts(error):
             self._interrupt(error)
         if self.pool.closed:
             return
@@ -174,16 +175,18 @@ class OnLoop:
             # connected() raises errors of its own at its deadline, so this one is of the timeout around ``greet``.
             seconds = self._plan.chosen.timeout or 0.0
             error = DeadlinePassed("connect", seconds, str(self._plan.address), "greet was not done in time")
-        if not isinstance(error, Exception):
-            # A request that raised CancelledError would look cancelled itself.
-            greets = connection is not None and self._greet is not None
-            what = "greet" if greets else "the attempt to connect"
-            failed = HandlerFailed(f"{self._plan.address}: {what} raised {error_text(error).rstrip(': ')}")
-            if not isinstance(error, KeyboardInterrupt | SystemExit):
-                failed.__cause__ = error.with_traceback(None)
-            error = failed
+        what = "greet" if connection is not None and self._greet is not None else "the attempt to connect"
         # The pool keeps the error: the frames of a traceback would keep the connection.
-        self.pool.dial_failed(error.with_traceback(None), self.clock())
+        self.pool.dial_failed(failure_of(error, f"{self._plan.address}: {what}"), self.clock())
+
+    def _passes(self, error: BaseException) -> bool:
+        """Whether what a function of the program raised goes on from here. On the loop nothing does."""
+        if not interrupts(error):
+            return False
+        if self._loop is None or self._loop.is_closed():
+            return True
+        self._interrupt(error)
+        return False
 
     def _interrupt(self, error: BaseException) -> None:
         """Raise Ctrl-C or sys.exit() out of the loop, as it would be raised out of a task."""
@@ -250,7 +253,7 @@ class OnLoop:
                     if on_request(error):
                         raise
                     self.pool.push_failed(error)
-                    if isinstance(error, KeyboardInterrupt | SystemExit):
+                    if interrupts(error):
                         self._interrupt(error)
 
 

@@ -1,4 +1,4 @@
-"""The class above all exceptions of fourtuple, and what an error says of a client's request."""
+"""The class above all exceptions of fourtuple, what an error says of a client's request, and what is no failure."""
 
 from __future__ import annotations
 
@@ -42,3 +42,12 @@ def _rebuilt(kind: type[FourTupleError], arguments: tuple[object, ...], data: di
     for name, value in data.items():
         setattr(error, name, value)
     return error
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether an error ends the program, and is not a failure of the function that it came through.
+
+    Anything else is one, even if it is not an :class:`Exception`: Rust's panics are not, nor is a stray
+    :class:`asyncio.CancelledError`.
+    """
+    return isinstance(error, KeyboardInterrupt | SystemExit)

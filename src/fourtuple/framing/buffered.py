@@ -7,8 +7,9 @@ from abc import abstractmethod
 from typing import Any
 
 from fourtuple.errors import IncompleteMessage, MessageError
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Decoder, Framing, Octets
-from fourtuple.framing.usercode import interrupts, mistake, raised
+from fourtuple.framing.usercode import mistake, raised
 from fourtuple.typevars import In_co
 
 

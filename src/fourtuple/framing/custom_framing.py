@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Never, TypeVar, overload
 
 from fourtuple.errors import EncodeError, FourTupleError, FramingMistake, MalformedMessage, MessageError, MessageTooLong
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_size
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import check_function, encoded, interrupts, is_count, mistake, name_of
+from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 from fourtuple.printable import class_of, error_text, shortened, text_of
 from fourtuple.typevars import In_co, Out, Out_contra

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from fourtuple.errors import FramingMistake, MessageError
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import interrupts, mistake, raised
+from fourtuple.framing.usercode import mistake, raised
 from fourtuple.typevars import In, In_co
 
 Kind = TypeVar("Kind")

@@ -23,6 +23,7 @@ from fourtuple.errors import (
     MessageTooLong,
     OptionError,
 )
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Framing, Octets
 from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_outside, check_size, octets_of
@@ -30,7 +31,7 @@ from fourtuple.framing.headsize import UNTIL_TRAILER, Size, SizeOf, read_size
 from fourtuple.framing.lending import Swallowing, check_lendable, cutter
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import check_function, interrupts, is_count, mistake, name_of, told
+from fourtuple.framing.usercode import check_function, is_count, mistake, name_of, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE
 from fourtuple.printable import error_text
 from fourtuple.typevars import In, In_co, Out, Out_contra

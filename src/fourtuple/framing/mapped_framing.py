@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.checks import whole
 from fourtuple.framing.checksums import own_checksum, read_checksum
@@ -23,7 +24,7 @@ from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING, Mapping, check
 from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.framing.usercode import interrupts, name_of, raised, told
+from fourtuple.framing.usercode import name_of, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY, seen
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra

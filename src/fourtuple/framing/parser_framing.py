@@ -17,11 +17,12 @@ from fourtuple.errors import (
     MessageError,
     MessageTooLong,
 )
+from fourtuple.errors.base import interrupts
 from fourtuple.framing.base import Decoder, Framing, Octets
 from fourtuple.framing.checks import check_bounds, check_size
 from fourtuple.framing.custom_framing import encode_by
 from fourtuple.framing.memory import VALUE, check_max_message_memory, memory_bound, too_much, weight
-from fourtuple.framing.usercode import check_function, interrupts, mistake, raised, told
+from fourtuple.framing.usercode import check_function, mistake, raised, told
 from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out_contra

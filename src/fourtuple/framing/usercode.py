@@ -61,15 +61,6 @@ def mistake(framing: object, function: object, returned: object, wanted: str) ->
     return FramingMistake(f"{framing}: {name}() returned {told(returned)}; expected {wanted}")
 
 
-def interrupts(error: BaseException) -> bool:
-    """Whether an error ends the program, and is not a mistake of the function that it came through.
-
-    Anything else is one, even if it is not an :class:`Exception`: Rust's panics are not, nor is a stray
-    :class:`asyncio.CancelledError`.
-    """
-    return isinstance(error, KeyboardInterrupt | SystemExit)
-
-
 def raised(framing: object, function: object, error: BaseException) -> FramingMistake:
     """The error for a function that raised an error it must not raise."""
     name = function if isinstance(function, str) else name_of(function)

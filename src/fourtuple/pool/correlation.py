@@ -11,6 +11,7 @@ from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
 from fourtuple.framing import Decoder, Unmapped
 from fourtuple.options import check_callable, check_function
 from fourtuple.pool.calls import Attempt, Call
+from fourtuple.pool.functions import no_error
 from fourtuple.printable import repr_of, shortened, text_of
 from fourtuple.typevars import In_co, Out_contra, Ping_contra
 
@@ -46,6 +47,8 @@ class Correlation:
     of_reply: KeyOf | None = None
     is_push: Callable[[Any], bool] | None = None
     takes_pushes: bool = False
+    #: Whether what a function of the program raised is no failure of it, and is raised on: see ``functions.py``.
+    passes: Callable[[BaseException], bool] = no_error
 
     @classmethod
     def of(
@@ -83,7 +86,9 @@ class Correlation:
             return False
         try:
             return bool(self.is_push(message))
-        except Exception as error:
+        except BaseException as error:
+            if self.passes(error):
+                raise
             raise _unreadable("is_push", error, whom) from error
 
 
@@ -209,7 +214,9 @@ class ByKey:
         try:
             key = self._correlation.of_reply(message)
             attempt = None if key is None else self._attempts.pop(key, None)
-        except Exception as error:  # the function raised, or the key cannot be hashed
+        except BaseException as error:  # the function raised, or the key cannot be hashed
+            if self._correlation.passes(error):
+                raise
             raise _unreadable("key", error, self._whom) from error
         if attempt is not None:
             self._step_up(attempt)
@@ -232,7 +239,7 @@ class ByKey:
         return len(self._attempts) + self._behind
 
 
-def _unreadable(what: str, error: Exception, whom: str) -> UnexpectedMessage:
+def _unreadable(what: str, error: BaseException, whom: str) -> UnexpectedMessage:
     return UnexpectedMessage(
         f"{whom}: the function {what}= raised {type(error).__name__} for a message of the server: "
         f"{shortened(text_of(error))}; the connection is closed"

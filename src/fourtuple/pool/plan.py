@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fourtuple.address import Address
 from fourtuple.client.options import Connect
 from fourtuple.errors import Fate, OptionError, PermanentFailure
+from fourtuple.errors.base import interrupts
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
 from fourtuple.pool.calls import Call, no_one, told, with_fate
 from fourtuple.pool.correlation import Correlation, KeyOf
+from fourtuple.pool.functions import failure_of
 from fourtuple.pool.pool import ConnectionPool
 from fourtuple.pool.pushes import PushInbox
 from fourtuple.pool.report import Report
@@ -38,6 +40,7 @@ class Plan:
     ping: Callable[[], Any] | None
     idempotent: Callable[[Any], bool] | bool
     observer: Callable[[Event], object] | None
+    awaits: bool
 
     @classmethod
     def of(
@@ -100,15 +103,21 @@ class Plan:
             ping if ping is None or callable(ping) else lambda: ping,
             idempotent,
             observer,
+            awaits,
         )
 
-    def make_pool(self, random: Callable[[], float], wall: Callable[[], float]) -> ConnectionPool:
-        """Make the pool; ``random`` returns numbers in [0, 1), ``wall`` the seconds since 1970."""
+    def make_pool(
+        self, random: Callable[[], float], wall: Callable[[], float], passes: Callable[[BaseException], bool]
+    ) -> ConnectionPool:
+        """Make the pool; ``random`` returns numbers in [0, 1), ``wall`` the seconds since 1970.
+
+        ``passes`` tells what the functions of the program raise that is no failure of theirs (``functions.py``).
+        """
         return ConnectionPool(
-            Report(str(self.address), self.observer),
+            Report(str(self.address), self.observer, passes),
             self.options,
             self.retries,
-            self.correlation,
+            replace(self.correlation, passes=passes),
             random=random,
             wall=wall,
             inbox=None if self.pushes is None else PushInbox(self.pushes, str(self.address)),
@@ -136,6 +145,10 @@ class Plan:
         except Exception as error:
             with_fate(error, Fate.NOT_SENT)
             raise
+        except BaseException as error:
+            if interrupts(error) or not self.awaits:
+                raise
+            raise told(failure_of(error, f"client of {self.address}: idempotent="), Fate.NOT_SENT) from error
         seconds = self.options.whole_timeout if timeout is None else timeout
         return Call(message, timeout=seconds, idempotent=idempotent, wake=wake, gone=gone)
 

@@ -26,6 +26,7 @@ from fourtuple.events import (
 )
 from fourtuple.pool.calls import Attempt, Call, Kind, told
 from fourtuple.pool.dialling import Dial
+from fourtuple.pool.functions import failure_of
 from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
 from fourtuple.pool.pushes import Gap
@@ -317,8 +318,10 @@ class ConnectionPool(Receiving):
             return False
         try:
             message = self._ping()
-        except Exception as error:
-            self._lose(member, "ping", error, now)
+        except BaseException as error:
+            if self._passes(error):
+                raise
+            self._lose(member, "ping", failure_of(error, f"{member.link.name}: ping="), now)
             return True
         member.checking = True
         call = Call(message, kind=Kind.PING, wake=lambda: self._pinged(member))
@@ -337,8 +340,10 @@ class ConnectionPool(Receiving):
         call.tries += 1
         try:
             key = member.outstanding.key_for(call.message, call)
-        except Exception as error:  # it cannot be sent on any connection
-            call.fail(error, Fate.NOT_SENT)
+        except BaseException as error:  # it cannot be sent on any connection
+            if self._passes(error):
+                raise
+            call.fail(failure_of(error, f"{link.name}: key="), Fate.NOT_SENT)
             return
         # Its place is taken before it is sent: an interrupt in between must not leave a reply without a place.
         before = link.position
@@ -357,9 +362,10 @@ class ConnectionPool(Receiving):
             self._failed(call, error, Fate.NOT_SENT, now, kept=not fresh)
         except BaseException as error:
             # A signal handler may raise any exception: with octets in the outbox, it was no error of the message.
-            if isinstance(error, Exception) and call.attempt is attempt and link.position == before:
+            if call.attempt is attempt and link.position == before and not self._passes(error):
                 self._withdraw(attempt)
-                call.fail(error, Fate.NOT_SENT)  # the message cannot be sent on any connection
+                # The message cannot be sent on any connection.
+                call.fail(failure_of(error, f"{link.name}: the framing"), Fate.NOT_SENT)
                 return
             text = f"{link.name}: an interrupt came while a request was sent, the order of its replies is not certain"
             self._lose(member, "error", ConnectionLost(text), now)

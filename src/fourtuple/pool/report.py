@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 
+from fourtuple.errors.base import interrupts
 from fourtuple.events import ClientStateChanged, ClientStatistics, Event
+from fourtuple.pool.functions import no_error
 
 _log = logging.getLogger("fourtuple")
 
@@ -18,9 +20,15 @@ LOSSES = frozenset({"peer", "error", "unexpected", "check"})
 class Report:
     """Counts, and calls the observer."""
 
-    def __init__(self, address: str, observer: Callable[[Event], object] | None) -> None:
+    def __init__(
+        self,
+        address: str,
+        observer: Callable[[Event], object] | None,
+        passes: Callable[[BaseException], bool] = no_error,
+    ) -> None:
         self.address = address
         self._observer = observer
+        self._passes = passes
         self._counters: Counter[str] = Counter()
         self.wait_seconds: float = 0.0
         self._state = "new"
@@ -35,7 +43,11 @@ class Report:
             return
         try:
             self._observer(event)
-        except Exception:
+        except BaseException as error:
+            if self._passes(error):
+                raise
+            if interrupts(error):
+                return
             _log.exception("the observer of the client of %s raised for %s", self.address, event.kind)
 
     def state_is(self, state: str, seconds: float) -> None:

@@ -62,6 +62,7 @@ class PoolState:
         self._report = report
         self._options = options
         self._correlation = correlation
+        self._passes = correlation.passes
         self._ping = ping
         self._wall = wall
         self.inbox = inbox

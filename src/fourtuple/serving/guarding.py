@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from fourtuple import events
+from fourtuple.errors.base import interrupts
 from fourtuple.printable import repr_of
 
 
@@ -14,9 +15,10 @@ def guarded(observer: events.Observer) -> events.Observer:
     def tell(event: events.Event) -> None:
         try:
             observer(event)
-        # Not BaseException: Ctrl-C in an observer ends the program as anywhere else. But a CancelledError of a plain
-        # function has nothing to do with the task that calls it, which would look cancelled.
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:
+            if interrupts(error):  # Ctrl-C in an observer ends the program as anywhere else
+                raise
+            # Any other one, a CancelledError too, has nothing to do with the task that calls the observer.
             observer_failed(observer, event, error)
 
     return tell

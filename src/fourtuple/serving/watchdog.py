@@ -141,10 +141,10 @@ class Watchdog:
             return  # the call has just returned
         try:
             self._tell(held_event(inside, call, seconds))
-        except Exception as error:
+        except BaseException as error:  # whatever it is: it would end this thread, and no loop raises it again
             self._failed(error)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         try:
             text = f"fourtuple: the observer {repr_of(self._tell)} failed at a LoopHeld"
             told = {"message": text, "exception": error}
