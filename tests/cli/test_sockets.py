@@ -18,7 +18,7 @@ import pytest
 from cli.conftest import ENVIRONMENT, FOURTUPLE, Run
 from cli.screens import same_screen
 from fourtuple.cli import sockets_show
-from fourtuple.cli.sockets import expression
+from fourtuple.cli.sockets import wanted_by
 from fourtuple.cli.sockets_show import tables_of
 from fourtuple.inspector import Snapshot
 from inspector.sample import SAMPLE
@@ -55,14 +55,19 @@ def test_in_a_pipe() -> None:
     [
         ("", {}, {"slow": False}, ""),
         ("rtt > 5ms", {}, {}, "(rtt > 5ms)"),
-        ("a or b", {"port": ("80", "90-99,7")}, {"slow": True}, '(a or b) and port in "80", "90-99", "7" and slow'),
+        (
+            "full or slow",
+            {"port": ("80", "90-99,7")},
+            {"slow": True},
+            '(full or slow) and port in "80", "90-99", "7" and slow',
+        ),
         ("", {"program": ('a "b"',)}, {}, "program in 'a \"b\"'"),
     ],
 )
 def test_options_are_short_for_a_filter(
     text: str, values: dict[str, tuple[str, ...]], flags: dict[str, bool], whole: str
 ) -> None:
-    assert expression(text, values, flags) == whole
+    assert wanted_by(text, values, flags).text == whole
 
 
 def test_a_port_shows_its_listener_and_both_ends_of_a_connection(run: Run) -> None:
@@ -90,8 +95,14 @@ def test_words_without_quotes_are_one_filter(run: Run) -> None:
     ("arguments", "says"),
     [
         (["stat=listen"], "fourtuple: cannot read filter 'stat=listen' at character 1: no field 'stat', did you mean"),
-        (["--port", "http"], "port: 'http' is neither a port nor a range of ports"),
-        (["--state", "opened"], "no state 'opened'"),
+        (["--port", "80,http"], "for '--port': '80,http': 'http' is neither a port nor a range of ports: as in 9999"),
+        (["--state", "opened"], "Invalid value for '--state': no state 'opened': one of listen, syn-sent,"),
+        (["--peer", "bad"], "Invalid value for '--peer': 'bad' is neither an address nor a network: as in 192.0.2.7"),
+        (["--pid", "me"], "Invalid value for '--pid': 'me' is not a number"),
+        (["--port", "99999"], "Invalid value for '--port': '99999': ports are 0 to 65535"),
+        (["--program", ""], "Invalid value for '--program': a value is expected, got an empty one"),
+        (["--program", "a,"], "Invalid value for '--program': 'a,': a value is expected, got an empty one"),
+        (["(" * 51 + "slow" + ")" * 51, "--state", "listen"], "at character 52: nested more than 50 deep"),
         (["--sort", "rt"], "--sort: no field 'rt', did you mean 'rtt'?"),
         (["--group", "prog"], "--group: no field 'prog'"),
         (["--watch", "1", "--json"], "--jsonl writes a line each"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import time
+from dataclasses import replace
 
 import click
 
@@ -13,7 +14,7 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.sockets_wish import Wish
 from fourtuple.errors import FilterError, OptionError
 from fourtuple.inspector.asking import chosen
-from fourtuple.inspector.filters import parse_filter
+from fourtuple.inspector.filters import Filter, all_of, one_of, parse_filter
 from fourtuple.inspector.model import Snapshot, Source
 from fourtuple.inspector.ordering import field_named
 from fourtuple.inspector.reading import snapshot
@@ -102,8 +103,7 @@ def sockets(
     flags = {"listening": listening, "slow": slow}
     text = " ".join(filter_)
     try:
-        parse_filter(text)  # alone first: an error counts the characters that were typed
-        wanted = parse_filter(expression(text, values, flags))
+        wanted = wanted_by(text, values, flags)
         for name in (*(each.removeprefix("-") for each in sort), *([group] if group else ())):
             field_named(name, "group" if name == group else "sort")
     except (FilterError, OptionError) as error:
@@ -122,19 +122,23 @@ def sockets(
     _show(wish, watch)
 
 
-def expression(text: str, values: dict[str, tuple[str, ...]], flags: dict[str, bool]) -> str:
-    """PURE: return the one filter for a text and the options."""
-    parts = [f"({text})"] if text.strip() else []
+def wanted_by(text: str, values: dict[str, tuple[str, ...]], flags: dict[str, bool]) -> Filter:
+    """PURE: return the one filter for a text and the options: each has to hold.
+
+    Raises :class:`~fourtuple.errors.FilterError` for the text, and a usage error that names the option for a value.
+    """
+    parts = [replace(parse_filter(text), text=f"({text})")] if text.strip() else []
     for name, some in values.items():
+        for each in some:
+            try:
+                one_of(name, each.split(","))
+            except ValueError as error:
+                which = f"{each!r}: " if "," in each else ""
+                raise click.BadParameter(f"{which}{error}", param_hint=f"'--{name}'") from error
         if some:
-            quoted = ", ".join(_quoted(part) for value in some for part in value.split(","))
-            parts.append(f"{name} in {quoted}")
-    parts += [name for name, given in flags.items() if given]
-    return " and ".join(parts)
-
-
-def _quoted(text: str) -> str:
-    return f"'{text}'" if '"' in text else f'"{text}"'
+            parts.append(one_of(name, [value for each in some for value in each.split(",")]))
+    parts += [parse_filter(name) for name, given in flags.items() if given]
+    return all_of(parts)
 
 
 def _check(wish: Wish, watch: float | None, close: bool, only_close: bool) -> None:

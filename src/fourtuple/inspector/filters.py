@@ -74,6 +74,32 @@ def parse_filter(text: str) -> Filter:
     return Filter(text, frozenset(reader.fields), test)
 
 
+def one_of(name: str, values: Sequence[str]) -> Filter:
+    """Return the filter for sockets whose field ``name`` has one of these values, as ``name in values`` does.
+
+    Raises :class:`ValueError` for a value that cannot be read: its text says what was given and what is expected.
+    """
+    field = FIELDS[name]
+    if not all(values):
+        raise ValueError("a value is expected, got an empty one")
+    check, get = _check(field, "in", values), field.get
+
+    def test(socket: Socket) -> bool:
+        value = get(socket)
+        return value is not None and _holds(check, value)
+
+    quoted = ", ".join(f"'{value}'" if '"' in value else f'"{value}"' for value in values)
+    return Filter(f"{name} in {quoted}", frozenset({name}), test)
+
+
+def all_of(filters: Sequence[Filter]) -> Filter:
+    """Return the filter for sockets that every one of these chooses; without any, it chooses everything."""
+    if len(filters) == 1:
+        return filters[0]
+    fields = frozenset[str]().union(*(each.fields for each in filters))
+    return Filter(" and ".join(each.text for each in filters), fields, lambda socket: all(f(socket) for f in filters))
+
+
 @dataclass(frozen=True, slots=True)
 class _Token:
     kind: str  # "sign", "text" (in quotes) or "word"
