@@ -11,11 +11,11 @@ from fourtuple.inspector.joining import joined
 from fourtuple.inspector.model import (
     ActiveSocket,
     Counters,
+    KernelTimer,
     Owner,
     PassiveSocket,
     Snapshot,
     Socket,
-    Timer,
     UnixSocket,
 )
 from fourtuple.inspector.ordering import ordered
@@ -46,7 +46,7 @@ _SOCKETS: list[Socket] = [
     ActiveSocket(
         family="ipv4", state=states.ESTABLISHED, inode=20, uid=33, user="www-data", owners=_NGINX[:1],
         name=FourTuple("192.0.2.7", 443, "198.51.100.23", 51234), send_queue=2_400_000, congestion="cubic",
-        timer=Timer("zero window", 12.0, 3), container="4f5e6d7c8b9a",
+        timer=KernelTimer("zero window", 12.0, 3), container="4f5e6d7c8b9a",
         info=_info(rtt=83_000, rttvar=12_000, snd_cwnd=40, total_retrans=17, bytes_sent=31_000_000, segs_out=22_000,
                    segs_in=9_000, bytes_received=84_000, delivery_rate=250_000, last_data_sent=5200,
                    last_data_recv=61_000, last_ack_recv=5100, busy_time=9_000_000, rwnd_limited=8_000_000),
@@ -69,7 +69,7 @@ _SOCKETS: list[Socket] = [
     ),
     ActiveSocket(
         family="ipv4", state=states.TIME_WAIT, name=FourTuple("192.0.2.7", 50000, "203.0.113.5", 5432),
-        timer=Timer("time-wait", 47.0, 0),
+        timer=KernelTimer("time-wait", 47.0, 0),
     ),
     UnixSocket(
         family="unix", state=states.LISTEN, inode=30, uid=0, user="root", path="/run/app.sock",

@@ -14,7 +14,7 @@ from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import diag, proctables, states, unixdiag
 from fourtuple.inspector.joining import joined
 from fourtuple.inspector.messages import attribute, attributes, failure_of, is_end, messages, request
-from fourtuple.inspector.model import ActiveSocket, PassiveSocket, Timer
+from fourtuple.inspector.model import ActiveSocket, KernelTimer, PassiveSocket
 from fourtuple.net.backlog import LEAST_OCTETS, AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 from inspector import answers
@@ -73,8 +73,8 @@ def test_who_waits_has_no_inode_and_no_user() -> None:
 @little_endian
 def test_time_wait_and_syn_recv_have_a_timer_and_nothing_else() -> None:
     ended, half = connection(answers.TIME_WAIT), connection(answers.SYN_RECV)
-    assert (ended.state, ended.timer) == ("time-wait", Timer("time-wait", 59.696, 0))
-    assert (half.state, half.timer) == ("syn-recv", Timer("retransmit", 0.696, 0))
+    assert (ended.state, ended.timer) == ("time-wait", KernelTimer("time-wait", 59.696, 0))
+    assert (half.state, half.timer) == ("syn-recv", KernelTimer("retransmit", 0.696, 0))
     for socket in (ended, half):
         assert (socket.info, socket.inode, socket.uid, socket.memory) == (None, 0, None, None)
 
@@ -164,10 +164,10 @@ def test_proc_says_the_same_without_limits_and_without_tcp_info() -> None:
     assert Address("::1", 9998) in sockets
     half = sockets[FourTuple("127.0.0.1", 9997, "127.0.0.1", 40003)]
     assert isinstance(half, ActiveSocket)
-    assert (half.state, half.timer, half.info) == ("syn-recv", Timer("retransmit", 0.68, 0), None)
+    assert (half.state, half.timer, half.info) == ("syn-recv", KernelTimer("retransmit", 0.68, 0), None)
     ended = sockets[FourTuple("127.0.0.1", 40004, "127.0.0.1", 9996)]
     assert isinstance(ended, ActiveSocket)
-    assert (ended.state, ended.timer, ended.uid) == ("time-wait", Timer("time-wait", 59.68, 0), None)
+    assert (ended.state, ended.timer, ended.uid) == ("time-wait", KernelTimer("time-wait", 59.68, 0), None)
 
 
 @little_endian

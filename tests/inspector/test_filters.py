@@ -14,7 +14,7 @@ from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import parse_filter, states
 from fourtuple.inspector.fields import FIELDS, need_owners
 from fourtuple.inspector.filters import MOST_CHARACTERS, MOST_NESTED
-from fourtuple.inspector.model import ActiveSocket, Owner, PassiveSocket, Socket, Timer
+from fourtuple.inspector.model import ActiveSocket, KernelTimer, Owner, PassiveSocket, Socket
 from fourtuple.inspector.ordering import grouped, ordered
 from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
@@ -36,7 +36,10 @@ BUSY = ActiveSocket(
     owners=(Owner(7, "nginx", 9),), user="www-data", congestion="cubic",
 )  # fmt: skip
 ENDED = ActiveSocket(
-    family="ipv6", state=states.TIME_WAIT, name=FourTuple("::1", 5000, "::1", 443), timer=Timer("time-wait", 30.0, 0)
+    family="ipv6",
+    state=states.TIME_WAIT,
+    name=FourTuple("::1", 5000, "::1", 443),
+    timer=KernelTimer("time-wait", 30.0, 0),
 )
 ALL: list[Socket] = [LISTENER, BUSY, ENDED]
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from fourtuple.inspector.model import (
         ActiveSocket,
         Counters,
+        KernelTimer,
         Memory,
         Owner,
         PassiveSocket,
         Snapshot,
-        Timer,
         UnixSocket,
     )
     from fourtuple.net.backlog import AcceptQueue
@@ -46,7 +46,7 @@ __all__ = [
     "AcceptQueue",
     "TcpInfo",
     "Owner",
-    "Timer",
+    "KernelTimer",
     "Memory",
     "Counters",
     "Filter",
@@ -62,11 +62,11 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.inspector.model": (
                 "ActiveSocket",
                 "Counters",
+                "KernelTimer",
                 "Memory",
                 "Owner",
                 "PassiveSocket",
                 "Snapshot",
-                "Timer",
                 "UnixSocket",
             ),
             "fourtuple.net.backlog": ("AcceptQueue",),

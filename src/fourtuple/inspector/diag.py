@@ -10,7 +10,7 @@ from fourtuple.address import Address
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
 from fourtuple.inspector.messages import attributes
-from fourtuple.inspector.model import ActiveSocket, Memory, PassiveSocket, Timer, made
+from fourtuple.inspector.model import ActiveSocket, KernelTimer, Memory, PassiveSocket, made
 from fourtuple.net.backlog import LEAST_OCTETS, AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 
@@ -123,7 +123,7 @@ def decode(body: memoryview, ends: Container[bytes] = ()) -> Answer:
         name,
         receive_queue,
         send_queue,
-        Timer(_TIMERS[timer], expires / 1000, retransmissions) if timer in _TIMERS else None,
+        KernelTimer(_TIMERS[timer], expires / 1000, retransmissions) if timer in _TIMERS else None,
         _info(get(_INFO)),
         None if congestion is None else _text(congestion),
         _memory(get(_SKMEMINFO)),

@@ -57,8 +57,8 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Timer:
-    """The timer that runs for a connection.
+class KernelTimer:
+    """The timer of the kernel that runs for a connection, such as retransmission.
 
     ``kind`` is ``"retransmit"``, ``"keepalive"``, ``"time-wait"`` or ``"zero window"``; ``seconds`` is when it fires;
     ``count`` is how often it has fired without an answer.
@@ -131,7 +131,7 @@ class ActiveSocket(Known):
     #: Octets that the peer has not acknowledged, with those not sent yet.
     send_queue: int = 0
     #: The timer that runs; None if none does.
-    timer: Timer | None = None
+    timer: KernelTimer | None = None
     #: TCP_INFO; None for SYN-RECV, TIME-WAIT, and where only /proc was readable.
     info: TcpInfo | None = None
     #: The congestion control: ``"cubic"``, ``"bbr"``.

@@ -9,7 +9,7 @@ from itertools import islice
 from fourtuple.address import Address
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector import states
-from fourtuple.inspector.model import ActiveSocket, Counters, PassiveSocket, Timer, UnixSocket
+from fourtuple.inspector.model import ActiveSocket, Counters, KernelTimer, PassiveSocket, UnixSocket
 from fourtuple.net.backlog import AcceptQueue
 
 _TIMERS = {1: "retransmit", 2: "keepalive", 3: "time-wait", 4: "zero window"}
@@ -38,7 +38,7 @@ def _tcp(fields: list[str], family: str) -> PassiveSocket | ActiveSocket:
         queue = AcceptQueue(receive_queue, None)
         return PassiveSocket(**known, address=Address(name.local_ip, name.local_port), queue=queue)  # type: ignore[arg-type]
     kind, ticks = (int(part, _HEXADECIMAL) for part in fields[5].split(":"))
-    timer = Timer(_TIMERS[kind], ticks / _TICKS, int(fields[6], _HEXADECIMAL)) if kind in _TIMERS else None
+    timer = KernelTimer(_TIMERS[kind], ticks / _TICKS, int(fields[6], _HEXADECIMAL)) if kind in _TIMERS else None
     return ActiveSocket(**known, name=name, receive_queue=receive_queue, send_queue=send_queue, timer=timer)  # type: ignore[arg-type]
 
 
