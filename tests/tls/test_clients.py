@@ -9,16 +9,17 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certificates import Files, serving_context, tls_of, trusting
-from fourtuple import Client, Deadlines, Service, Tls, blocking, events, serve_in_thread
+from fourtuple import Client, Deadlines, Limits, Service, Tls, blocking, events, serve_in_thread
 from fourtuple import connect as connect_async
-from fourtuple.blocking import connect
+from fourtuple.blocking import BlockingConnection, connect
+from fourtuple.blocking.connection import is_receiving
 from fourtuple.errors import (
     ConnectionBusy,
     DeadlinePassed,
@@ -30,9 +31,12 @@ from fourtuple.errors import (
     TlsExpected,
     TlsTruncated,
 )
+from fourtuple.four_tuple import UnixName
 from fourtuple.framing import Line
 from fourtuple.serving.group import Group
 from fourtuple.serving.run import hearing_hangup
+from fourtuple.stream import Stream
+from fourtuple.tls import TlsInfo
 from rig import echo, until
 from serving.support import client, says, serving
 
@@ -203,6 +207,35 @@ def test_the_handshake_is_bounded(run_async: Any) -> None:
         run_async(main(address))
         with pytest.raises(DeadlinePassed, match=r"handshake_timeout deadline of 0\.1 s passed"):
             connect(address, "line", tls=True, deadlines=deadlines)
+
+
+def test_the_time_of_a_blocking_handshake_begins_when_what_was_sent_before_has_left() -> None:
+    moment = 0.0
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(30)
+    stream = Stream(Line(max_message=1 << 21), UnixName("", 1, 0), Limits(), moment)
+    connection: BlockingConnection[bytes, bytes] = BlockingConnection(
+        ours, stream, owned=True, deadlines=Deadlines(write_timeout=None), clock=lambda: moment
+    )
+    agreed: list[TlsInfo] = []
+    with closing(theirs), connection:
+        with pytest.raises(DeadlinePassed):
+            connection.send(b"x" * (1 << 20), timeout=0.0)
+        thread = threading.Thread(
+            target=lambda: agreed.append(connection.start_tls(trusting(), server_hostname="localhost"))
+        )
+        thread.start()
+        while not is_receiving(connection):
+            os.sched_yield()
+        moment = 1000.0  # as long as the peer does not read
+        left = (1 << 20) + 1
+        while left:
+            left -= len(theirs.recv(min(left, 1 << 16)))
+        with serving_context().wrap_socket(theirs, server_side=True) as secure:
+            thread.join()
+            secure.sendall(b"hello\n")
+            assert connection.receive() == b"hello"
+    assert agreed[0].version.startswith("TLS")
 
 
 def test_a_port_without_tls_is_reported(run_async: Any) -> None:

@@ -619,6 +619,34 @@ def test_what_was_sent_before_starttls_leaves_plainly_and_in_order() -> None:
     assert b"".join(seen) == b"first\nsecond\n"
 
 
+@pytest.mark.parametrize("server_side", [True, False])
+@pytest.mark.parametrize("tapped", [True, False])
+def test_the_time_of_a_starttls_begins_when_what_was_sent_before_has_left(server_side: bool, tapped: bool) -> None:
+    deadlines = Deadlines(write_timeout=30.0, handshake_timeout=10.0)
+    stream = Stream(Line(), SERVER, Limits(), 0.0)
+    if tapped:
+        stream.be_watched(lambda *_: None)
+    stream.send(b"x" * 99)
+    stream.sent(10, 1.0)
+    context, name = (server_context(), None) if server_side else (client_context(), "localhost")
+    stream.start_tls(TlsLayer(context, 2.0, server_side=server_side, server_hostname=name, whom="x"))
+    assert stream.next_deadline(deadlines) == (31.0, "write_timeout", 30.0)
+    stream.sent(89, 25.0)
+    assert stream.next_deadline(deadlines) == (31.0, "write_timeout", 30.0)
+    stream.sent(1, 26.0)
+    found = stream.next_deadline(deadlines.replace(write_timeout=None))
+    assert found == (36.0, "handshake_timeout", 10.0)
+    stream.sent(stream.outbox_size, 27.0)  # a client's hello, of which later octets do not begin it again
+    assert stream.next_deadline(deadlines) == (36.0, "handshake_timeout", 10.0)
+
+
+def test_the_time_of_a_starttls_with_nothing_before_it_begins_at_once() -> None:
+    stream = Stream(Line(), SERVER, Limits(), 0.0)
+    stream.start_tls(TlsLayer(client_context(), 2.0, server_side=False, server_hostname="localhost", whom="x"))
+    stream.sent(stream.outbox_size, 5.0)
+    assert stream.next_deadline(Deadlines(write_timeout=None)) == (12.0, "handshake_timeout", 10.0)
+
+
 def test_starttls_at_the_wrong_moment_is_refused() -> None:
     stream, _ = joined()
     again = TlsLayer(server_context(), 1.0, server_side=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from fourtuple.blocking import ending
 from fourtuple.blocking.descriptor import Alarm
 from fourtuple.blocking.finished import PeerFinished
-from fourtuple.blocking.handshake import begin_tls, finish_tls
+from fourtuple.blocking.handshake import begin_tls, finish_tls, wait_to_begin
 from fourtuple.blocking.polling import Poll, Wakes, clock
 from fourtuple.blocking.receiving import Receiving
 from fourtuple.blocking.requests import PendingReply, Requests
@@ -269,7 +269,8 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         server_hostname
             For a client: the name that the server's certificate must have. Default: the host of the address.
         timeout
-            Seconds to wait. Default: ``handshake_timeout``.
+            Seconds to wait, in all. Default: ``handshake_timeout``, from when what you have sent has left; until then,
+            ``write_timeout`` bounds the wait.
 
         Raises a subclass of :class:`~fourtuple.errors.TlsError` that tells the reason,
         :class:`~fourtuple.errors.DeadlinePassed`, :class:`~fourtuple.errors.OptionError`, and
@@ -281,6 +282,8 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         if server_hostname is None and self._socket.owned:
             server_hostname = self.host
         layer = begin_tls(self._socket, tls, server_hostname, self._certificates)
+        if timeout is None:
+            wait_to_begin(self._in, self._stream, layer)
         agreed = finish_tls(self._in, self._out, layer, seconds)
         if self._on_tls is not None:
             self._on_tls(agreed)

@@ -8,6 +8,7 @@ from fourtuple.blocking.receiving import Receiving
 from fourtuple.blocking.sending import Sending
 from fourtuple.blocking.shared_socket import SharedSocket
 from fourtuple.errors import FourTupleError
+from fourtuple.stream import Stream
 from fourtuple.tls import TlsInfo, TlsLayer
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.tls.start import tls_layer
@@ -29,6 +30,11 @@ def begin_tls(
         )
         sock.stream.start_tls(layer)
     return layer
+
+
+def wait_to_begin(receiving: Receiving, stream: Stream, layer: TlsLayer) -> None:
+    """Wait until the handshake can begin: what was sent before it has left, or ``write_timeout`` has ended the wait."""
+    receiving.wait_for(lambda: stream.plain_until is None or layer.error is not None, None, "write_timeout")
 
 
 def finish_tls(

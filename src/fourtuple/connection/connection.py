@@ -340,7 +340,8 @@ class Connection(
         """Begin TLS on this connection (STARTTLS); await the result for the handshake and what was agreed in it.
 
         It takes effect at once. Octets sent before leave in plain text; what is sent from now on is encrypted and waits
-        for the handshake, which ``handshake_timeout`` bounds. Octets that have come from the peer already are discarded
+        for the handshake, which ``handshake_timeout`` bounds, from when those have left: until then ``write_timeout``
+        bounds the wait. Octets that have come from the peer already are discarded
         and counted (``statistics.discarded``): they were plain text, which an attacker may have injected.
 
         Parameters

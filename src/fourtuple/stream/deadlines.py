@@ -18,7 +18,9 @@ def next_deadline(stream: State, deadlines: Deadlines) -> tuple[float, str, floa
     add(stream.write_since, deadlines.write_timeout, "write_timeout")
     layer = stream.layer
     if layer is not None and not layer.established and not layer.finished:
-        if layer.since is None:
+        if stream.plain_until is not None:
+            pass  # it cannot begin yet: write_timeout bounds the wait
+        elif layer.since is None:
             add(stream.opened, deadlines.first_message_timeout, "first_message_timeout")
         else:
             add(layer.since, getattr(deadlines, layer.deadline), layer.deadline)

@@ -208,6 +208,8 @@ class Layered(State):
         self.decoder = decoder_of(self.framing)
         if self.tap is not None and self.outbox_size:
             self.tap(self, False, b"".join(self.outbox)[self._head :])
+        if self.outbox_size:
+            self.plain_until = self.octets_out + self.outbox_size
         self.layer = layer
         self.judge()
         self._take_outgoing(layer)

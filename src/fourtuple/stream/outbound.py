@@ -259,7 +259,12 @@ class Outbound(State):
             self.outbox_size = self._head = 0
             self.outbox = NOTHING
             if self._rare is not None:
-                self.write_since = None
+                rare = self._rare
+                # By the dict: every connection with TLS comes here, and an attribute in it costs three times as much.
+                if rare.get("write_since") is not None:
+                    self.write_since = None
+                if rare.get("plain_until") is not None:
+                    self._begin_handshake(now)
             self.last_activity = now
             return
         if self.tap is not None and count and self.layer is None:
@@ -281,8 +286,16 @@ class Outbound(State):
                 self._write_progress += count
                 if self._write_progress >= _PROGRESS:
                     self.write_since, self._write_progress = now, 0
+        self._begin_handshake(now)
         if count:
             self.last_activity = now
+
+    def _begin_handshake(self, now: float) -> None:
+        """Let the time of a handshake in mid-conversation begin, if one waits, and what was sent before has left."""
+        if self.plain_until is not None and self.octets_out >= self.plain_until:
+            self.plain_until = None
+            if self.layer is not None:
+                self.layer.since = now
 
     def answered(self, octets: bytes, taken: int, now: float) -> bool:
         """Note that a reply went directly to the kernel, with the outbox empty. The octets not taken wait.

@@ -79,6 +79,8 @@ class State(StreamFields):
     write_since: Rare[float | None] = Rare(None)
     _write_progress = Rare(0)
     fin_at: Rare[float | None] = Rare(None)
+    #: The octets out before a handshake in mid-conversation, while some of them wait: it can begin when all have left.
+    plain_until: Rare[int | None] = Rare(None)
     #: The error for an end of file that TLS did not announce with close_notify. Whether it is raised is decided when
     #: all received octets are decoded.
     unannounced: Rare[Exception | None] = Rare(None)
