@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
+from fourtuple.errors import ServiceError
 from fourtuple.serving.abandon import BoundedExecutor, disown, hide, is_disowned
 from fourtuple.signals import StopSignals
 
 T = TypeVar("T")
 
+#: What the user reads who has stopped the loop of run() or of serve_in_thread().
+LOOP_STOPPED = (
+    "the program has called stop() of the event loop; the server has stopped. "
+    "To stop a server, call its drain() or abort()"
+)
 #: Seconds that a remaining task gets to end after each of its two cancellations.
 TASK_SECONDS = 0.5
 
@@ -31,11 +38,17 @@ class Closing:
         """Take the current task as the main task."""
         self._main = asyncio.current_task()
 
+    @property
+    def unfinished(self) -> asyncio.Task[Any] | None:
+        """The main task, if it has begun and not ended."""
+        return None if self._main is None or self._main.done() else self._main
+
     def left(self) -> None:
         """The loop was left, and is about to close."""
-        if self._main is None or self._main.done():
+        main = self.unfinished
+        if main is None:
             return
-        for task in asyncio.all_tasks(self._main.get_loop()) - {self._main}:
+        for task in asyncio.all_tasks(main.get_loop()) - {main}:
             self._hidden.add(task)
             hide(task)
 
@@ -52,6 +65,9 @@ def run_bounded(
 
     asyncio waits without a bound for the remaining tasks when a loop closes, and for calls of
     :func:`asyncio.to_thread`. For the latter, Python waits again when the process ends.
+
+    If the program calls ``loop.stop()``, ``main()`` is cancelled and runs to its end. If it then ends as cancelled,
+    ServiceError says what has happened.
     """
     closing = Closing()
 
@@ -64,11 +80,37 @@ def run_bounded(
             await _leave_no_task(closing)
 
     try:
-        return runner.run(bounded())
+        try:
+            return runner.run(bounded())
+        except RuntimeError:
+            task = closing.unfinished
+            if task is None:  # it has raised this error itself
+                raise
+        result: T = _ended(task, signals)
+        return result
     except (SystemExit, KeyboardInterrupt):
         if signals is not None:
             signals.loop_left = True
         closing.left()
+        raise
+
+
+def _ended(task: asyncio.Task[T], signals: StopSignals | None) -> T:
+    """Cancel the main task of a loop that was stopped, and run the loop until the task has ended."""
+    if signals is not None:
+        signals.loop_stopped = True
+    task.cancel()
+    loop = task.get_loop()
+    while not task.done():
+        with suppress(Exception, asyncio.CancelledError):  # stopped again, or the task's own, which comes below
+            loop.run_until_complete(task)
+    try:
+        return task.result()
+    except asyncio.CancelledError:
+        raise ServiceError(LOOP_STOPPED) from None
+    except Exception as error:
+        if LOOP_STOPPED not in str(error):
+            error.add_note(f"fourtuple: {LOOP_STOPPED}")
         raise
 
 

@@ -43,7 +43,7 @@ def serve_in_thread(
     the block aborts the server.
 
     Raises what :meth:`Server.start <fourtuple.Server.start>` raises, and :class:`~fourtuple.errors.ServiceError` if the
-    program has cancelled the task that serves. At the end of the block it raises
+    program has cancelled the task that serves, or has called ``stop()`` of its loop. At the end of the block it raises
     :class:`~fourtuple.errors.DeadlinePassed` if ``drain_timeout`` has passed and a call has held the server's loop for
     5 seconds: the error names the call, and the thread is left running. Otherwise it raises what ended the server, or
     what the service's tear-down raised. If the block has raised an exception, that exception goes on, and has a note

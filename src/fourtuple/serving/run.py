@@ -29,7 +29,7 @@ from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server, core_of
 from fourtuple.service import Service
 from fourtuple.serving.alarms import Alarm
-from fourtuple.serving.closing import run_bounded
+from fourtuple.serving.closing import LOOP_STOPPED, run_bounded
 from fourtuple.serving.group import Group
 from fourtuple.serving.held_stop import HeldStop
 from fourtuple.serving.tear_down import LAST_SECONDS
@@ -84,7 +84,8 @@ def run(
         Called with the server once it listens: a plain function.
 
     Raises :class:`~fourtuple.errors.ServiceError` in any other thread than the main thread: Python handles signals only
-    there. Also where an event loop runs already, and after a drain, if the program has cancelled the task that serves.
+    there. Also where an event loop runs already, and after a drain, if the program has cancelled the task that serves,
+    or has called ``stop()`` of its loop.
     Raises :class:`~fourtuple.errors.HandlerFailed` if the lifespan or ``on_start`` raises CancelledError by itself.
     """
 
@@ -237,7 +238,7 @@ class _Stopping:
             first = self._signals.first
             self._forget_cancellation()
             if self._listening or first is None:
-                raise ServiceError(CANCELLED) from None
+                raise self._cancelled() from None
             raise StoppedEarly(first) from None
         finally:
             self._cancel_timer()
@@ -258,7 +259,10 @@ class _Stopping:
         if self._signals.loop_left:
             raise asyncio.CancelledError
         if wait != group.serve_forever:
-            raise ServiceError(CANCELLED)
+            raise self._cancelled()
+
+    def _cancelled(self) -> ServiceError:
+        return ServiceError(LOOP_STOPPED if self._signals.loop_stopped else CANCELLED)
 
     def _forget_cancellation(self) -> None:
         """Undo the task's cancellation, which was for the set-up alone."""

@@ -59,6 +59,8 @@ class StopSignals:
         #: Whether a SystemExit or KeyboardInterrupt of the program has left the loop. It closes now, and cancels what
         #: still runs; the program has not done that.
         self.loop_left: bool = False
+        #: Whether the program has called ``loop.stop()``. The task that serves is cancelled then, to end in order.
+        self.loop_stopped: bool = False
 
     @property
     def count(self) -> int:
