@@ -13,7 +13,7 @@ from certificates import Files
 from fourtuple import Tls
 from fourtuple.config import configure
 from fourtuple.errors import OptionError
-from fourtuple.files import read_regular
+from fourtuple.files import check_writable, read_regular
 from fourtuple.tls.certificates import Certificates, client_context, server_context
 
 
@@ -91,3 +91,30 @@ def test_an_odd_file_is_no_configuration(odd: tuple[str, str]) -> None:
     path, text = odd
     with pytest.raises(OptionError, match=text):
         configure(file=Path(path))
+
+
+def test_whether_a_file_can_be_written_is_known_without_making_it(tmp_path: Path) -> None:
+    check_writable(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+    (tmp_path / "old").write_text("kept")
+    check_writable(tmp_path / "old")
+    assert (tmp_path / "old").read_text() == "kept"
+    os.mkfifo(tmp_path / "fifo")
+    check_writable(tmp_path / "fifo")  # it is not opened: that would wait for a reader
+    for path, error in (
+        (tmp_path, IsADirectoryError),
+        (tmp_path / "no" / "new", FileNotFoundError),
+        (tmp_path / "old" / "new", NotADirectoryError),
+        (tmp_path / ("x" * 300), OSError),
+    ):
+        with pytest.raises(error):
+            check_writable(path)
+
+
+@pytest.mark.skipif(not os.geteuid(), reason="root may write everywhere")
+def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
+    (tmp_path / "old").touch(0o400)
+    (tmp_path / "folder").mkdir(0o500)
+    for path in (tmp_path / "old", tmp_path / "folder" / "new"):
+        with pytest.raises(PermissionError):
+            check_writable(path)

@@ -1,4 +1,4 @@
-"""Files that users name: they are read whole, and only if they are regular files.
+"""Files that users name: they are read whole, and only if they are regular files; whether one can be written.
 
 open(2) of a FIFO waits until another process opens its other end, and a terminal or a device may have no end: a server
 that read one of these would wait while it serves.
@@ -17,6 +17,28 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a directory",
 }
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written, without opening it or making it.
+
+    An existing file keeps its content, and a FIFO its reader, who would see an end of file. Raises :class:`OSError` with
+    the errno that open(2) would have. A full disk shows only when the file is written.
+    """
+    try:
+        is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError:
+        folder = os.path.dirname(path) or os.curdir
+        if not stat.S_ISDIR(os.stat(folder).st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), os.fspath(path)) from None
+        target, needed = folder, os.W_OK | os.X_OK
+    else:
+        if is_folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        target, needed = os.fspath(path), os.W_OK
+    if not os.access(target, needed):
+        why = errno.EROFS if os.statvfs(target).f_flag & os.ST_RDONLY else errno.EACCES
+        raise OSError(why, os.strerror(why), os.fspath(path))
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:

@@ -188,8 +188,13 @@ def test_a_run_for_people(tmp_path: FilePath) -> None:
     done = subprocess.run(
         [*FOURTUPLE, "care", "--seconds", "0.5", "--svg", str(tmp_path)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 1
-    assert "cannot write" in done.stderr
+    assert done.returncode == 2
+    assert "is a directory" in done.stderr
+    assert done.stdout == "", "it is known before the run"
+    nowhere = str(tmp_path / "no" / "run.svg")
+    done = subprocess.run([*FOURTUPLE, "care", "--svg", nowhere], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"fourtuple: --svg {nowhere}: No such file or directory\n"
 
 
 @pytest.mark.parametrize("option", ["--loss", "--delay", "--rate", "--seconds"])

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _FLAGS: list[click.Parameter] = [*client_tls.flags(""), *(option_flag("load", option) for option in declared(Load))]
 #: The type of a flag that says where results go: a path, or - for standard output.
-_PLACE = click.Path(dir_okay=False, allow_dash=True)
+_PLACE = types.output(dash=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +66,27 @@ class Places:
         files = [os.path.realpath(place) for place in (self.json, self.hdr, self.html) if place not in (None, "-")]
         if len(set(files)) < len(files):
             raise click.UsageError("--json, --hdr and --html need different files: two of them name the same one.")
-        for flag, place in (("--json", self.json), ("--hdr", self.hdr), ("--html", self.html)):
-            if place is not None and place != "-":
-                try:
-                    with Path(place).open("a"):
-                        pass
-                except OSError as error:
-                    raise Failure(f"{flag} {place}: {error.strerror or error}", Exit.USAGE) from error
 
     def write(self, result: Result) -> None:
         """Write the requested results."""
         if self.json is not None:
-            _write(self.json, json.dumps(result.as_json(), indent=2) + "\n")
+            _write("--json", self.json, json.dumps(result.as_json(), indent=2) + "\n")
         if self.hdr is not None:
-            _write(self.hdr, result.hgrm())
+            _write("--hdr", self.hdr, result.hgrm())
         if self.html is not None:
             from fourtuple.load import report
 
-            _write(self.html, report.report(result))
+            _write("--html", self.html, report.report(result))
 
 
-def _write(place: str, text: str) -> None:
+def _write(flag: str, place: str, text: str) -> None:
     if place == "-":
         click.echo(text, nl=False)
-    else:
+        return
+    try:
         Path(place).write_text(text)
+    except OSError as error:  # that it may be written was checked before the load
+        raise Failure(f"{flag} {place}: {error.strerror or error}", Exit.FAILED) from error
 
 
 @command_with_options(params=_FLAGS)
@@ -111,11 +107,11 @@ def _write(place: str, text: str) -> None:
     "{n:08d} and {n:x} format them.",
 )  # fmt: skip
 @click.option(
-    "--file", "files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--file", "files", multiple=True, type=types.file(exists=True),
     help="A file whose octets are one request.",
 )  # fmt: skip
 @click.option(
-    "--lines", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    "--lines", type=types.file(exists=True),
     help="A file with one request per line, in the form of --send.",
 )  # fmt: skip
 @click.option(

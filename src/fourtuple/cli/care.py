@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -29,9 +30,9 @@ _WIDTH = 100
 @click.option("--delay", type=types.number(0, 2000), default=30.0, metavar="MS", help="One way, in ms.  [30]")
 @click.option("--rate", type=types.number(8, 10_000), default=1000.0, metavar="KBIT", help="Kilobits a second.  [1000]")
 @click.option("--seed", type=int, default=1, metavar="N", help="Of chance: the same one loses the same.  [1]")
-@click.option("--svg", metavar="FILE", help="Also draw the run as SVG.")
+@click.option("--svg", type=types.output(), metavar="FILE", help="Also draw the run as SVG.")
 @click.option("--json", "as_json", is_flag=True, help="Print the samples as JSON instead.")
-def care(seconds: float, loss: float, delay: float, rate: float, seed: int, svg: str | None, as_json: bool) -> None:
+def care(seconds: float, loss: float, delay: float, rate: float, seed: int, svg: Path | None, as_json: bool) -> None:
     """Show how TCP cares for one connection over a slow path that loses segments.
 
     Both ends are the kernel's own TCP; the path between them is this program, in a network namespace of its own, so
@@ -40,7 +41,7 @@ def care(seconds: float, loss: float, delay: float, rate: float, seed: int, svg:
     Drawn live on a terminal: the congestion window, what is on the way, the receive window, round trips, and what is
     sent again.
 
-    Exit codes: 0 done, 1 the SVG cannot be written, 2 usage, 3 there is no namespace or no device to be had.
+    Exit codes: 0 done, 1 the SVG could not be written, 2 usage, 3 there is no namespace or no device to be had.
     """
     from fourtuple.care.running import Settings  # only here: --help needs no sockets
 
@@ -90,7 +91,7 @@ def _tell(samples: list[Sample]) -> None:
     click.echo(summary(samples))
 
 
-def _draw(samples: list[Sample], path: str) -> None:
+def _draw(samples: list[Sample], path: Path) -> None:
     from fourtuple.care.drawing import svg
     from fourtuple.care.sentences import events
 
@@ -98,7 +99,7 @@ def _draw(samples: list[Sample], path: str) -> None:
         with open(path, "w", encoding="utf-8") as file:
             file.write(svg(samples, list(events(samples)), "One TCP connection over a slow path that loses segments"))
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error.strerror or error}", Exit.FAILED) from error
+        raise Failure(f"--svg {path}: {error.strerror or error}", Exit.FAILED) from error
 
 
 def as_dict(sample: Sample) -> dict[str, float | int | bool | None]:

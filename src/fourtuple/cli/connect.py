@@ -49,7 +49,7 @@ CONNECT_SECONDS = 10.0
     r"\n, \r, \t, \0, \e, \x1c and \\ are escapes.",
 )  # fmt: skip
 @click.option(
-    "--file", "files", multiple=True, type=click.Path(dir_okay=False, allow_dash=True), metavar="FILE",
+    "--file", "files", multiple=True, type=types.file(dash=True), metavar="FILE",
     help="Send the octets of this file as one message, after those of --send; - is standard input.",
 )  # fmt: skip
 @click.option(

@@ -67,7 +67,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     "be given several times. See --list-toxics.",
 )  # fmt: skip
 @click.option(
-    "--toxics", "toxics_file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+    "--toxics", "toxics_file", type=types.file(), metavar="FILE",
     help="A file with a toxic in each line. SIGHUP reads it again, also for open conversations.",
 )  # fmt: skip
 @click.option(
@@ -90,7 +90,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 @click.option("--verbose", "-v", is_flag=True, help="Probes, every pause of accept, and every traceback.")
 @click.option("--hexdump", is_flag=True, help="Show messages in hexadecimal.")
 @click.option(
-    "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
+    "--pcap", type=types.output(), metavar="FILE",
     help="Write the conversations with the clients, decrypted, to a file that Wireshark opens, and that replay: plays.",
 )  # fmt: skip
 @running_flags

@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 @click.option("--verbose", "-v", is_flag=True, help="Also print probes, every pause of accept, and tracebacks.")
 @click.option("--hexdump", is_flag=True, help="Print the octets that are received and sent.")
 @click.option(
-    "--pcap", type=click.Path(path_type=Path, dir_okay=False, writable=True), metavar="FILE",
+    "--pcap", type=types.output(), metavar="FILE",
     help="Write the decrypted conversations to a file that Wireshark can open.",
 )  # fmt: skip
 @running_flags

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +13,8 @@ from click.shell_completion import CompletionItem
 
 from fourtuple.address import Address
 from fourtuple.cli import user_code
+from fourtuple.cli.failure import Exit, Failure
+from fourtuple.files import check_writable
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.text import known_words
 
@@ -40,6 +43,53 @@ class _Read(ParamType):
 def parameter(name: str, read: Callable[[str], Any]) -> ParamType:
     """A parameter called ``name``, whose value ``read`` makes of the text; a :class:`ValueError` says what is wrong."""
     return _Read(name, read)
+
+
+def text(what: str) -> ParamType:
+    """A text that is not empty: an empty one comes from a variable of the shell that is not set.
+
+    ``what`` is expected, as the error says it: ``a name``.
+    """
+
+    def read(given: str) -> str:
+        if not given:
+            raise ValueError(f"expected {what}, got an empty text")
+        return given
+
+    return _Read("text", read)
+
+
+class _File(click.Path):
+    """A path that is not empty: click makes the current directory of an empty one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("expected a file, got an empty text", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Output(_File):
+    """A file that the command writes when it has something to write: whether it can be is known before."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = super().convert(value, param, ctx)
+        if value != "-" or not self.allow_dash:
+            try:
+                check_writable(path)
+            except OSError as error:
+                flag = param.opts[0] if param is not None else self.name
+                raise Failure(f"{flag} {value}: {error.strerror or error}", Exit.USAGE) from error
+        return path
+
+
+def file(*, exists: bool = False, dash: bool = False) -> _File:
+    """A file to read, as a :class:`~pathlib.Path`; with ``dash``, as a text, which is ``-`` for standard input."""
+    return _File(exists=exists, dir_okay=False, allow_dash=dash, path_type=None if dash else Path)
+
+
+def output(*, dash: bool = False) -> _File:
+    """A file to write, as a :class:`~pathlib.Path`; with ``dash``, as a text, which is ``-`` for standard output."""
+    return _Output(dir_okay=False, allow_dash=dash, path_type=None if dash else Path)
 
 
 def address(default_port: int | None = None) -> ParamType:
