@@ -22,8 +22,8 @@ _KINDS = {
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Check that a file can be written, without opening it or making it.
 
-    An existing file keeps its content, and a FIFO its reader, who would see an end of file. Raises :class:`OSError` with
-    the errno that open(2) would have. A full disk shows only when the file is written.
+    An existing file keeps its content, and a FIFO its reader, which would see an end of file. Raises :class:`OSError`
+    with the errno that open(2) would have. A full disk shows only when the file is written.
     """
     try:
         is_folder = stat.S_ISDIR(os.stat(path).st_mode)

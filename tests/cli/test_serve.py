@@ -501,7 +501,8 @@ def test_a_tear_down_that_raises(serve: Serve, tmp_path: Path) -> None:
         (["--exec", "cat", "--framing", "line"], "--framing does not work with --exec"),
         (["--exec", "nobody-has-this-program"], "there is no program 'nobody-has-this-program'"),
         (["--exec", "'"], "No closing quotation"),
-        (["--exec", ""], "a command is needed"),
+        (["--exec", ""], "expected a command, got an empty text"),
+        (["--exec", " "], "--exec: a command is needed"),
         (["echo", "--low-water", "1m"], "expected less than high_water"),
     ],
 )

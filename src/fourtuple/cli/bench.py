@@ -236,7 +236,7 @@ def _load(flags: dict[str, str | None]) -> Load:
     try:
         return Load(**given)
     except OptionError as error:
-        raise click.UsageError(str(error)) from error
+        raise Failure(error, Exit.USAGE) from error
 
 
 def _messages(

@@ -14,10 +14,11 @@ from fourtuple.cli import types
 from fourtuple.cli.beforehand import check_http, check_on_this_machine
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import command_with_options, given, option_flags
+from fourtuple.cli.flags import command_with_options, config_flags, given, option_flags
 from fourtuple.cli.programs import OneService, Program, of_file_named
 from fourtuple.cli.serve_addresses import Where
-from fourtuple.config import FILE_NAME, Configuration, configured, default_file, given_settings
+from fourtuple.cli.starting import file_of
+from fourtuple.config import Configuration, configured, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing
 from fourtuple.printable import printable
@@ -26,7 +27,7 @@ from fourtuple.printable import printable
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option("--framing", "-f", type=types.framing(), help="Of TARGET, instead of its own; as for 'fourtuple serve'.")
-@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]")
+@config_flags
 @click.option("--all", "everything", is_flag=True, help="Also print the options that have their defaults.")
 @click.option(
     "--files", is_flag=True,
@@ -38,6 +39,7 @@ def check(
     target: str | None,
     framing: Framing | None,
     config: Path | None,
+    no_config: bool,
     everything: bool,
     files: bool,
     as_json: bool,
@@ -55,7 +57,7 @@ def check(
     """
     if framing is not None and target is None:
         raise click.UsageError("--framing is for one TARGET; the services of the file have keys for it.")
-    file = config or default_file(Path())
+    file = file_of(config, no_config)
     try:
         settings = given_settings(given(flags), os.environ, file)
         configuration = configured(settings)

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 
 import click
 
+from fourtuple.cli import types
+from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import option_flag
 from fourtuple.errors import OptionError
 from fourtuple.options import Tls, declared
@@ -24,7 +26,7 @@ def flags(family: str = "tls", prefix: str = "") -> list[click.Parameter]:
 def wanted(command: Command) -> Command:
     """Give a command ``--tls`` and ``--server-name``: arguments of its function, for :func:`chosen`."""
     name = "The name that the server's certificate must have.  [the host of ADDRESS]"
-    command = click.option("--server-name", metavar="NAME", help=name)(command)
+    command = click.option("--server-name", type=types.text("a name"), metavar="NAME", help=name)(command)
     return click.option("--tls", is_flag=True, help="Use TLS. Any other TLS option implies it.")(command)
 
 
@@ -37,4 +39,5 @@ def chosen(wanted: bool, flags: Mapping[str, str | None], prefix: str = "") -> T
     try:
         return Tls(**given)  # type: ignore[arg-type]  # all of the client's are texts
     except OptionError as error:
-        raise click.UsageError(f"tls: {error}") from error
+        side = f"{prefix}_" if prefix else ""
+        raise Failure(OptionError(f"{side}{Tls.prefix}{error}"), Exit.USAGE) from error

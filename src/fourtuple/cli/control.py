@@ -249,7 +249,12 @@ def limits() -> None:
 
 @limits.command("show")
 @_flags
-@click.option("--service", metavar="NAME", help="Of this service alone.  [all services of the server]")
+@click.option(
+    "--service",
+    type=types.text("the name of a service"),
+    metavar="NAME",
+    help="Of this service alone.  [all services of the server]",
+)
 def show_limits(control: str | None, as_json: bool, service: str | None) -> None:
     """Show every limit in force, with its value and its option: also those that 'limits set' has changed.
 
@@ -280,7 +285,12 @@ def show_limits(control: str | None, as_json: bool, service: str | None) -> None
 
 @limits.command("set")
 @_flags
-@click.option("--service", metavar="NAME", help="Of this service alone.  [all services of the server]")
+@click.option(
+    "--service",
+    type=types.text("the name of a service"),
+    metavar="NAME",
+    help="Of this service alone.  [all services of the server]",
+)
 @click.argument("changes", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_limits(control: str | None, as_json: bool, service: str | None, changes: tuple[str, ...]) -> None:
     """Put other limits in force until the server is started again: max_connections=500 accept_rate=none.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -47,6 +46,12 @@ def option_flags(*without: str) -> list[click.Parameter]:
     return [option_flag(table, option) for table, family in families for option in declared(family)]
 
 
+def config_flags(command: C) -> C:
+    """A decorator: the flags that say which configuration file is read, for :func:`~fourtuple.cli.starting.file_of`."""
+    command = click.option("--no-config", is_flag=True, help=f"Read no file, not even ./{FILE_NAME}.")(command)
+    return click.option("--config", type=types.file(), help=f"Options in TOML.  [./{FILE_NAME}]")(command)
+
+
 def running_flags(command: C) -> C:
     """A decorator: the flags that say how a server runs, of ``fourtuple serve`` and ``fourtuple relay``."""
     flags = (
@@ -54,9 +59,7 @@ def running_flags(command: C) -> C:
             "--log-format", type=click.Choice(["console", "json"]), default="console",
             help="Lines for people, or every event as a line of JSON on standard output.  [console]",
         ),
-        click.option(
-            "--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Options in TOML.  [./{FILE_NAME}]"
-        ),
+        config_flags,
         click.option(
             "--loop", type=click.Choice(["auto", "asyncio", "uvloop"]), default="auto",
             help="The event loop; auto is uvloop if it is installed, else asyncio.  [auto]",

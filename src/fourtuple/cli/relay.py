@@ -57,7 +57,7 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
     "came.  [raw: a message is what one read brings]",
 )  # fmt: skip
 @click.option(
-    "--edit", metavar="FILE.PY:FUNCTION",
+    "--edit", type=types.text("a function, as in file.py:function"), metavar="FILE.PY:FUNCTION",
     help="Your function, f(message, conversation), that returns what is passed on: the message, another one, a list "
     "of messages, or None for none.",
 )  # fmt: skip
@@ -76,7 +76,10 @@ def _list_toxics(ctx: click.Context, _parameter: click.Parameter, wanted: bool) 
 @click.option("--seed", type=int, metavar="N", help="Of what happens at random.  [another one in each run]")
 @click.option("--target-tls", is_flag=True, help="Speak TLS with the target. Any of its options also means it.")
 @click.option(
-    "--target-server-name", metavar="NAME", help="What the target's certificate has to be for.  [the host of TARGET]"
+    "--target-server-name",
+    type=types.text("a name"),
+    metavar="NAME",
+    help="What the target's certificate has to be for.  [the host of TARGET]",
 )
 @click.option(
     "--proxy-header", type=types.whole(1, 2), metavar="1|2",
@@ -112,6 +115,7 @@ def relay(
     pcap: Path | None,
     log_format: str,
     config: Path | None,
+    no_config: bool,
     loop: str,
     readiness: ReadinessChoice,
     **flags: Any,
@@ -148,7 +152,7 @@ def relay(
         named = [parse_toxic(text) for text in toxics]
     except OptionError as error:
         raise click.BadParameter(str(error), param_hint="'--toxic'") from error
-    configuration = configuration_of(config, given(flags))
+    configuration = configuration_of(config, no_config, given(flags))
     encrypted = configuration.tls.certificate is not None or configuration.tls.dev
     if isinstance(listen, str) and (encrypted or configuration.proxy.protocol != "off"):
         raise click.UsageError(f"{listen} speaks neither TLS nor the PROXY protocol: those are for addresses.")

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
     help=f"Listen here; may be given several times. host:port, [v6]:port, *:port, unix:PATH, fd:3, fd:NAME; with port "
     f"0 the kernel chooses a port.  [{DEFAULT_HOST}:{DEFAULT_PORT}]",
 )  # fmt: skip
-@click.option("--host", metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]")
+@click.option(
+    "--host", type=types.text("a host"), metavar="HOST", help=f"The host, instead of --bind.  [{DEFAULT_HOST}]"
+)
 @click.option("--port", metavar="PORT", type=types.whole(0, 65535), help="The port, instead of --bind.")
 @click.option(
     "--framing",
@@ -45,11 +47,11 @@ if TYPE_CHECKING:
     help="Replaces the service's framing: see 'fourtuple framings', or file.py:framing for one of your own.",
 )
 @click.option(
-    "--only", metavar="NAME", multiple=True,
+    "--only", type=types.text("the name of a service"), metavar="NAME", multiple=True,
     help=f"Of the services in {FILE_NAME}, serve only this one; may be given several times.",
 )  # fmt: skip
 @click.option(
-    "--exec", "command", metavar="CMD",
+    "--exec", "command", type=types.text("a command"), metavar="CMD",
     help="Instead of TARGET: a program that gets each connection as its standard input and output. CMD is split like "
     "a shell does, and run without a shell; at most max_threads run at once.",
 )  # fmt: skip
@@ -80,6 +82,7 @@ def serve(
     pcap: Path | None,
     log_format: str,
     config: Path | None,
+    no_config: bool,
     loop: str,
     readiness: ReadinessChoice,
     reload: bool,
@@ -111,7 +114,7 @@ def serve(
     where = Where(binds, host, port, handed, handover)
 
     def read() -> Program:
-        options = configuration_of(config, given(flags))
+        options = configuration_of(config, no_config, given(flags))
         if target is None and command is None:
             return _declared(options, only, framing, where)
         if only:

@@ -35,8 +35,19 @@ WATCH_SECONDS = 2.0
     "--slow", is_flag=True, help="Only slow connections: queues that do not move, long round trips, timeouts."
 )
 @click.option("--unix", is_flag=True, help="Also Unix sockets.")
-@click.option("--sort", metavar="FIELD", multiple=True, help="Order by a field; -FIELD has the largest first.")
-@click.option("--group", metavar="FIELD", help="Count by a field: program, peer, local-port, state ...")
+@click.option(
+    "--sort",
+    type=types.text("a field"),
+    metavar="FIELD",
+    multiple=True,
+    help="Order by a field; -FIELD has the largest first.",
+)
+@click.option(
+    "--group",
+    type=types.text("a field"),
+    metavar="FIELD",
+    help="Count by a field: program, peer, local-port, state ...",
+)
 @click.option("--limit", "-n", type=types.whole(1), metavar="N", help="At most this many rows.")
 @click.option(
     "--watch", "-w", type=types.seconds(), is_flag=False, flag_value=str(WATCH_SECONDS), metavar="[SECONDS]",

@@ -9,6 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.config import Configuration, configure, default_file
 from fourtuple.errors import OptionError
@@ -25,10 +27,21 @@ def check_descriptors() -> None:
         raise Failure(why, Exit.NO_START)
 
 
-def configuration_of(file: Path | None, flags: dict[str, str]) -> Configuration:
-    """Return the options in force. Raises :class:`Failure` for those that are impossible."""
+def file_of(named: Path | None, none: bool) -> Path | None:
+    """Return the configuration file: the one that is named, or that of the directory; None with --no-config.
+
+    Raises a usage error if both are given.
+    """
+    if none and named is not None:
+        raise click.UsageError("Give either --config or --no-config.")
+    return None if none else named or default_file(Path())
+
+
+def configuration_of(named: Path | None, none: bool, flags: dict[str, str]) -> Configuration:
+    """Return the options in force, with the file of :func:`file_of`. Raises :class:`Failure` for impossible ones."""
+    file = file_of(named, none)
     try:
-        return configure(flags, os.environ, file or default_file(Path()))
+        return configure(flags, os.environ, file)
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
 
