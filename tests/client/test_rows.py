@@ -101,14 +101,26 @@ def test_no_request_is_put_behind_a_crowded_outbox(clients: Clients, peer: Peer)
     assert second.result(SECONDS) == b"SECOND"
 
 
-def test_a_message_that_cannot_be_sent(clients: Clients, peer: Peer) -> None:
-    client = clients(peer, Fixed(4))
-    asking = clients.begin(client.request, b"five!")
-    peer.accept()
-    error = failure_of(asking)
-    assert isinstance(error, EncodeError)
-    assert error.fate is Fate.NOT_SENT
-    asking = clients.begin(client.request, b"four")
+@pytest.mark.parametrize("where", ["connected", "away", "lost"])
+def test_a_message_that_cannot_be_sent(clients: Clients, peer: Peer, where: str) -> None:
+    """It fails at once, also while the server is away."""
+    if where == "away":
+        peer.stop()
+    client = clients(peer, Fixed(4), retries=Retries(delay=SECONDS, jitter=0.0) if where == "lost" else AT_ONCE)
+    if where != "away":
+        client.wait_ready(SECONDS)
+        line = peer.accept()
+    if where == "lost":
+        peer.stop()
+        line.reset()
+        until(lambda: client.state.startswith("waiting") or clients.kind == "blocking")
+    with pytest.raises(EncodeError) as caught:
+        client.request(b"five!", timeout=None)
+    assert caught.value.fate is Fate.NOT_SENT
+    assert client.statistics.waiting == 0
+    if where != "connected":
+        return
+    clients.begin(client.request, b"four")
     until(lambda: client.statistics.in_use == 1)
     assert len(reasons(clients)) == 0
 
@@ -1320,13 +1332,33 @@ def test_another_request_with_the_key_of_an_abandoned_one_is_refused(clients: Cl
 
 def test_a_key_that_cannot_be_hashed(clients: Clients, peer: Peer) -> None:
     client = clients(peer, key=lambda message: [message])
-    with pytest.raises(
-        OptionError, match=r"the key function returned \[b'one'\] for a request, which cannot be"
-    ) as caught:
-        client.request(b"one", timeout=SECONDS)
-    assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
-    assert client.statistics.open == 1
+    for opened in (0, 1):
+        with pytest.raises(
+            OptionError, match=r"the key function returned \[b'one'\] for a request, which cannot be"
+        ) as caught:
+            client.request(b"one", timeout=SECONDS)
+        assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]
+        assert client.statistics.open == opened
+        client.wait_ready(SECONDS)
     peer.accept()
+
+
+def test_a_framing_that_greet_changes(clients: Clients, peer: Peer) -> None:
+    """What a message becomes is known when greet has returned: before, it waits for a connection."""
+
+    def greet(connection: Any) -> Any:
+        connection.change_framing("line+json")
+        return None
+
+    client = clients(peer, "line", greet=greet)
+    asking = clients.begin(client.request, {"a": 1}, SECONDS)
+    line = peer.accept()
+    line.say(line.hear())
+    assert asking.result(SECONDS) == {"a": 1}
+    peer.stop()
+    line.reset()
+    with pytest.raises(EncodeError):
+        client.request(object(), timeout=None)
 
 
 # -- functions that cannot be called ----------------------------------------------------------------------

@@ -38,6 +38,7 @@ class FakeLink:
         self.name = f"link {next(self.names)}"
         self.position = self.taken = 0
         self.sealed = self.crowded = self.closed = self.broken = False
+        self.framing: Any = None
         self.stale: Exception | None = None
         #: The requests that the server has not answered, in order.
         self.sent: list[Any] = []
@@ -302,7 +303,7 @@ TestStorm = Storm.TestCase
 # -- single decisions -------------------------------------------------------------------------------------
 
 
-def ask(pool: ConnectionPool, message: Any, now: float = 0.0, **options: Any) -> Call:
+def ask(pool: ConnectionPool, message: Any = None, now: float = 0.0, **options: Any) -> Call:
     call = Call(message, **options)
     pool.ask(call, now)
     pool.advance(now)
@@ -760,10 +761,15 @@ def test_a_deadline_tells_what_was_waited_for(state: str) -> None:
 
 
 @pytest.mark.parametrize("key", [[1], {}])
-def test_a_key_that_cannot_be_one(key: Any) -> None:
+@pytest.mark.parametrize("ready", [False, True])
+def test_a_key_that_cannot_be_one(key: Any, ready: bool) -> None:
     pool = make_pool(Correlation(lambda _: key, lambda message: message))
+    if ready:
+        ask(pool, kind=Kind.READY)
+        dial(pool, 0.0)
     call = ask(pool, "first", timeout=None)
-    dial(pool, 0.0)
+    assert call.done
+    assert not pool.dial_due(0.0)
     with pytest.raises(OptionError, match=r"for a request, which cannot be looked up: .*unhashable type"):
         call.result()
 
@@ -780,7 +786,6 @@ def test_an_error_that_is_a_frozen_dataclass_is_told() -> None:
 
     pool = make_pool(Correlation(key, key))
     call = ask(pool, "first", timeout=None)
-    dial(pool, 0.0)
     with pytest.raises(Frozen) as caught:
         call.result()
     assert caught.value.fate is Fate.NOT_SENT  # type: ignore[attr-defined]

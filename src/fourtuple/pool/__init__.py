@@ -13,7 +13,7 @@ A request goes through these parts::
     ConnectionPool  pool.py         queue of calls (first in, first out), members (last used, first used). Its parts:
       |   ^                         state.py, its fields and what is seen of them; losing.py, what becomes of a lost
       |   |                         connection; retries.py, which calls are tried again; receiving.py, messages to
-      |   |                         calls and pushes
+      |   |                         calls and pushes; connecting.py, from an attempt to connect to a member
       |   |           \\
       |   |            Dialler      dialling.py   one attempt to connect at a time
       |   |            Deadlines    deadlines.py  the moments at which something is due

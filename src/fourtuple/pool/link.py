@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from fourtuple.framing import Framing
 from fourtuple.stream import Stream
 
 
@@ -13,6 +14,10 @@ class Link(Protocol):
     @property
     def name(self) -> str:
         """The name of the connection, for events and errors."""
+
+    @property
+    def framing(self) -> Framing:
+        """The framing in which messages are sent now; ``greet`` may have changed it."""
 
     @property
     def position(self) -> int:
@@ -56,6 +61,10 @@ class StreamLink:
     __slots__ = ()
 
     stream: Stream
+
+    @property
+    def framing(self) -> Framing:
+        return self.stream.framing
 
     @property
     def position(self) -> int:

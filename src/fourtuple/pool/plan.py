@@ -41,6 +41,7 @@ class Plan:
     idempotent: Callable[[Any], bool] | bool
     observer: Callable[[Event], object] | None
     awaits: bool
+    greets: bool
 
     @classmethod
     def of(
@@ -104,6 +105,7 @@ class Plan:
             idempotent,
             observer,
             awaits,
+            greet is not None,
         )
 
     def make_pool(
@@ -122,6 +124,7 @@ class Plan:
             wall=wall,
             inbox=None if self.pushes is None else PushInbox(self.pushes, str(self.address)),
             ping=self.ping,
+            framing=None if self.greets else self.framing,
         )
 
     def call(

@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from fourtuple.errors import (
-    AddressError,
     ConnectionEnded,
     ConnectionLost,
     DeadlinePassed,
     EndOfFile,
     Fate,
-    FourTupleError,
     NotConnected,
-    OptionError,
-    PermanentFailure,
     TooManyWaiting,
-    UnsupportedLoop,
 )
-from fourtuple.events import (
-    ClientConnected,
-    ClientConnectFailed,
-    PushConsumerFailed,
-    Reconnected,
-)
+from fourtuple.events import PushConsumerFailed
 from fourtuple.pool.calls import Attempt, Call, Kind, told
+from fourtuple.pool.connecting import Connecting, said
 from fourtuple.pool.dialling import Dial
 from fourtuple.pool.functions import failure_of
-from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
-from fourtuple.pool.pushes import Gap
-from fourtuple.pool.receiving import Receiving
-from fourtuple.printable import error_text, shortened, text_of
 
 
-class ConnectionPool(Receiving):
+class ConnectionPool(Connecting):
     """Calls wait in a queue, first in, first out; connections that are free are used last in, first out.
 
     A caller does four things after each change: :meth:`advance`; begin an attempt if :meth:`dial_at` says that one is
@@ -53,11 +41,15 @@ class ConnectionPool(Receiving):
             call.deadline = now + call.whole_timeout
         if call.deadline is not None:
             self._deadlines.add(call.deadline, (call, None))
-        self._waiting[call] = None
         if call.kind is Kind.REQUEST:
             self._report.count("requests")
             # Once for each call, not for each attempt: otherwise retries would pay for retries.
             self._budget.pay(now)
+            # Where a connection is ready, sending shows it at once. Elsewhere it would wait for one in vain.
+            if not self.members.ready and (error := self._why_unsendable(call.message)) is not None:
+                call.fail(error, Fate.NOT_SENT)
+                return
+        self._waiting[call] = None
 
     def _why_not_asked(self, call: Call, now: float) -> Exception | None:
         if (ended := self._why_ended("request")) is not None:
@@ -73,6 +65,24 @@ class ConnectionPool(Receiving):
             return self.dialler.error
         if len(self._waiting) >= self._options.max_waiting:
             return TooManyWaiting(self.address, len(self._waiting), self._options.max_waiting)
+        return None
+
+    def _why_unsendable(self, message: Any) -> Exception | None:
+        """Return why a request cannot be sent on any connection; None if it can, as far as is known."""
+        what, inside = "key=", self._advancing
+        self._advancing = True  # it calls functions of the program
+        try:
+            if self._correlation.of_request is not None:
+                self._correlation.outstanding(f"client of {self.address}").key_for(message)
+            what = "the framing"
+            if self._framing is not None:
+                self._framing.encode(message)
+        except BaseException as error:
+            if self._passes(error):
+                raise
+            return failure_of(error, f"client of {self.address}: {what}")
+        finally:
+            self._advancing = inside
         return None
 
     def _why_ended(self, what: str) -> ConnectionEnded | None:
@@ -198,17 +208,17 @@ class ConnectionPool(Receiving):
         pause = self._pause(now)
         following = f"; the next attempt to connect is in {pause:.1f} s" if pause and not len(self.members) else ""
         if call.failure is not None:
-            return f"tried {call.tries} time{'s' * (call.tries > 1)}, last: {_said(call.failure)}{following}"
+            return f"tried {call.tries} time{'s' * (call.tries > 1)}, last: {said(call.failure)}{following}"
         if len(self.members):
             return self._no_gap() or "no connection was free in that time"
         if self.dialler.busy:
             begun = "greet" if self.dialler.state is Dial.GREETING else "an attempt to connect"
-            before = f"{_said(last)}; after that " if last is not None else ""
+            before = f"{said(last)}; after that " if last is not None else ""
             return f"not connected in that time: {before}{begun} has not ended"
         if self.dialler.error is not None:
-            return f"not connected in that time: {_said(self.dialler.error)}{following}"
+            return f"not connected in that time: {said(self.dialler.error)}{following}"
         if last is not None:
-            return f"the client waits {pause:.1f} s before it connects again, because of this: {_said(last)}"
+            return f"the client waits {pause:.1f} s before it connects again, because of this: {said(last)}"
         return "not connected in that time"
 
     def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
@@ -235,7 +245,7 @@ class ConnectionPool(Receiving):
         if isinstance(earlier, DeadlinePassed):
             earlier = earlier.__cause__  # it says the same as this one; what came before both may be the reason
         if call.tries > 1:
-            detail += f"; attempt {call.tries}" + (f", an earlier one: {_said(earlier)}" if earlier is not None else "")
+            detail += f"; attempt {call.tries}" + (f", an earlier one: {said(earlier)}" if earlier is not None else "")
         member: Member = attempt.member
         # The server answers, but never this request in its time: it has left an earlier one without a reply, so that
         # each reply is taken for that of the request before, or each comes too late. Neither heals on this connection.
@@ -390,58 +400,6 @@ class ConnectionPool(Receiving):
         attempt.member.outstanding.withdraw(attempt)
         attempt.member.live -= 1
 
-    # -- connecting -----------------------------------------------------------------------------------------
-
-    def dial_due(self, now: float) -> bool:
-        """Whether an attempt to connect should begin now."""
-        moment = self.dial_at()
-        return moment is not None and now >= moment
-
-    def dial_begins(self, now: float) -> None:
-        """Note that an attempt begins."""
-        self._wants_more = False
-        # Taken now: an expire() during the attempt also concerns the connection that it makes.
-        self._dial_generation = self.members.generation
-        self.dialler.begin(now)
-        self.tell_state(now)
-
-    def dial_greets(self, now: float) -> None:
-        """Note that the connection is made, and ``greet`` begins."""
-        self.dialler.connected()
-        self.tell_state(now)
-
-    def dial_done(self, link: Link, now: float) -> Member:
-        """Add a connection that has greeted."""
-        attempts = self.dialler.done(now)
-        member = self.members.add(link, now, self._dial_generation)
-        self._report.count("connects")
-        self._report.tell(ClientConnected(self.address, link.name, attempts))
-        if self.inbox is not None and self._lost is not None:
-            (since, at), self._lost = self._lost, None
-            self._report.count("gaps")
-            self.inbox.put_gap(Gap(since, now - at))
-            self._report.tell(Reconnected(self.address, since, now - at))
-        self._look_at(member, now)  # expire() may have been called meanwhile
-        return member
-
-    def dial_failed(self, error: Exception, now: float) -> None:
-        """Note that an attempt failed.
-
-        One that failed for this side's own arguments, which only connecting has shown to be wrong, is the last: the
-        next attempt would fail in the same way.
-        """
-        if self.dialler.state is Dial.CONNECTING and isinstance(error, AddressError | OptionError | UnsupportedLoop):
-            cause, error = error, PermanentFailure(f"client of {self.address}: no attempt can succeed: {_said(error)}")
-            error.__cause__ = cause
-        attempt = self.dialler.attempts
-        pause = self.dialler.failed(error, now)
-        self._report.count("connects_failed")
-        self._report.tell(ClientConnectFailed(self.address, error, attempt, pause))
-        if pause is None:
-            self._fail_waiting(error)
-        elif self._options.fail_fast and not self.members.ready:
-            self._fail_waiting(error, ready_too=False)
-
     # -- the end --------------------------------------------------------------------------------------------
 
     def expire(self, now: float) -> None:
@@ -471,8 +429,3 @@ class ConnectionPool(Receiving):
         for member in self.members:
             self._lose(member, "closed", error, now)
         self.tell_state(now)
-
-
-def _said(error: BaseException) -> str:
-    """Return what an error says, with its class if that is the program's own: their texts often need it."""
-    return shortened(text_of(error) if isinstance(error, FourTupleError) else error_text(error).rstrip(": "))

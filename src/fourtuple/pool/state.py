@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fourtuple.events import ClientStatistics
+from fourtuple.framing import Framing
 from fourtuple.options import Pool, Retries
 from fourtuple.pool.budget import RetryBudget
 from fourtuple.pool.calls import Attempt, Call
@@ -58,12 +59,15 @@ class PoolState:
         wall: Callable[[], float],
         inbox: PushInbox | None = None,
         ping: Callable[[], Any] | None = None,
+        framing: Framing | None = None,
     ) -> None:
         self._report = report
         self._options = options
         self._correlation = correlation
         self._passes = correlation.passes
         self._ping = ping
+        #: The framing that connections have, as far as it is known: None before a ``greet``, which may change it.
+        self._framing = framing
         self._wall = wall
         self.inbox = inbox
         self.members: Members = Members(options, correlation, random, pings=ping is not None)
