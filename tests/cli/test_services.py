@@ -221,6 +221,27 @@ def test_only_some_services(serve_file: Serve, run: Run, tmp_path: Path) -> None
     assert "--only new: the file has no such service; did you mean news?" in done.err
 
 
+def test_check_and_serve_agree_on_what_is_served(run: Run, tmp_path: Path) -> None:
+    declare(tmp_path, TWO, "mail")  # news.py is not there
+    assert run("check").code == 2
+    done = run("check", "--only", "mail", "--files")
+    assert (done.code, done.err) == (0, "")
+    assert "[services.mail]" in done.text
+    assert "news" not in done.text
+    assert json.loads(run("check", "--only", "mail", "--json").text)["services"].keys() == {"mail"}
+    for arguments, told in (
+        (["--only", "new"], "--only new: the file has no such service; did you mean news?"),
+        (["--only", "mail", "--no-config"], "--only is for the services of fourtuple.toml, and no service is declared"),
+        (["echo", "--only", "mail"], "--only is for the services of fourtuple.toml, not for TARGET or --exec."),
+        (["echo", "--exec", "cat"], "Give either a TARGET or --exec CMD."),
+        (["--exec", "no-such-program"], "--exec: there is no program 'no-such-program' that may be run"),
+    ):
+        for command in ("check", "serve"):
+            done = run(command, *arguments)
+            assert (done.code, told in " ".join(done.err.split())) == (2, True), (command, done.err)
+    assert run("check", "--exec", "cat", "--files").code == 0
+
+
 def test_sighup_reads_all_certificates_again(serve_file: Serve, tmp_path: Path) -> None:
     one, two = Files(tmp_path), Files(tmp_path, "127.0.0.1")
     tls = '[services.{}.tls]\ncertificate = "{}"\n'

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from fourtuple.cli import types
 from fourtuple.cli.beforehand import check_http, check_on_this_machine
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import command_with_options, config_flags, given, option_flags
-from fourtuple.cli.programs import OneService, Program, of_file_named
+from fourtuple.cli.flags import command_with_options, config_flags, given, option_flags, which_service
+from fourtuple.cli.programs import OfFile, OneService, Program, check_only, of_file_named
 from fourtuple.cli.serve_addresses import Where
 from fourtuple.cli.starting import file_of
-from fourtuple.config import Configuration, configured, given_settings
+from fourtuple.config import Configuration, ServiceConfiguration, configured, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing
 from fourtuple.printable import printable
@@ -27,6 +28,7 @@ from fourtuple.printable import printable
 @command_with_options(params=option_flags(), options_metavar="[OPTIONS]")
 @click.argument("target", required=False, shell_complete=types.complete_target)
 @click.option("--framing", "-f", type=types.framing(), help="Of TARGET, instead of its own; as for 'fourtuple serve'.")
+@which_service
 @config_flags
 @click.option("--all", "everything", is_flag=True, help="Also print the options that have their defaults.")
 @click.option(
@@ -38,6 +40,8 @@ from fourtuple.printable import printable
 def check(
     target: str | None,
     framing: Framing | None,
+    only: tuple[str, ...],
+    command: str | None,
     config: Path | None,
     no_config: bool,
     everything: bool,
@@ -47,33 +51,38 @@ def check(
 ) -> None:
     """Check the options, and print those in force and where each comes from: a flag, the environment or a file.
 
-    It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares, and
-    opens no socket. For each service it prints its own options and those that it has from the rest of the file. The
-    exit code is 0, or 2 for an invalid option, a service that cannot be imported, a refusal that its framing cannot
-    carry, and an HTTP server at an address that cannot be read or is a service's. With --files it also reads the
-    certificates, and looks for what else 'fourtuple serve' would end on; the exit codes are those of 'fourtuple serve'.
-    With --workers, the share of each worker is printed beside a limit of the whole server. A limit of one address or
-    network is counted by each worker: what all of them allow together is printed beside it.
+    It reads what 'fourtuple serve' would read, imports TARGET, or else the services that the file declares (with
+    --only, some of them), and opens no socket. For each service it prints its own options and those that it has from
+    the rest of the file. The exit code is 0, or 2 for an invalid option, a service that cannot be imported, a refusal
+    that its framing cannot carry, and an HTTP server at an address that cannot be read or is a service's. With --files
+    it also reads the certificates, and looks for what else 'fourtuple serve' would end on; the exit codes are those of
+    'fourtuple serve'. With --workers, the share of each worker is printed beside a limit of the whole server. A limit
+    of one address or network is counted by each worker: what all of them allow together is printed beside it.
     """
-    if framing is not None and target is None:
+    if target is not None and command is not None:
+        raise click.UsageError("Give either a TARGET or --exec CMD.")
+    one = target is not None or command is not None  # 'fourtuple serve' then serves that alone
+    if framing is not None and not one:
         raise click.UsageError("--framing is for one TARGET; the services of the file have keys for it.")
+    check_only(only, target, command)
     file = file_of(config, no_config)
     try:
         settings = given_settings(given(flags), os.environ, file)
         configuration = configured(settings)
     except OptionError as error:
         raise Failure(error, Exit.USAGE) from error
-    _import_all(target, framing, configuration)
+    found = () if one else of_file_named(configuration, only).services
+    _import_all(target, command, framing, configuration, found)
     # With a target, the addresses are those of flags of 'fourtuple serve' alone.
-    check_http(configuration.operations, () if target is not None else _addresses(configuration), configuration.where)
+    check_http(configuration.operations, _addresses(found), configuration.where)
     workers = configuration.processes.workers
     if files:
-        check_on_this_machine(_program(target, framing, configuration))
+        check_on_this_machine(_program(target, command, framing, configuration, found))
     tables = tables_of(configuration, settings.whole, workers)
     services = [
         service_table(settings_of, options, workers)
         for settings_of, options in zip(settings.services, configuration.services, strict=True)
-        if target is None  # 'fourtuple serve' with a target serves that alone
+        if options in found
     ]
     if as_json:
         told: dict[str, Any] = {"file": None if file is None else str(file), "options": tables.as_json()}
@@ -85,28 +94,40 @@ def check(
         _print(table, workers, everything)
 
 
-def _import_all(target: str | None, framing: Framing | None, configuration: Configuration) -> None:
+def _import_all(
+    target: str | None,
+    command: str | None,
+    framing: Framing | None,
+    configuration: Configuration,
+    services: Iterable[ServiceConfiguration],
+) -> None:
     """Import what 'fourtuple serve' would import. Raises a :class:`Failure`."""
     from fourtuple.cli.to_serve import of_command_line, of_file  # imported here: most files declare no service
 
-    if target is not None:
-        of_command_line(target, None, framing, configuration)
+    if target is not None or command is not None:
+        of_command_line(target, command, framing, configuration)
         return
-    for service in configuration.services:
+    for service in services:
         of_file(service)
 
 
-def _program(target: str | None, framing: Framing | None, configuration: Configuration) -> Program:
+def _program(
+    target: str | None,
+    command: str | None,
+    framing: Framing | None,
+    configuration: Configuration,
+    services: tuple[ServiceConfiguration, ...],
+) -> Program:
     """Return what 'fourtuple serve' would serve; a file without services is for some target."""
-    if target is None and configuration.services:
-        return of_file_named(configuration, ())
-    return OneService(target, None, framing, configuration, Where((), None, None, (), None))
+    if services:
+        return OfFile(configuration, services)
+    return OneService(target, command, framing, configuration, Where((), None, None, (), None))
 
 
-def _addresses(configuration: Configuration) -> list[Address]:
-    """Return the addresses of all services that the file declares."""
+def _addresses(services: Iterable[ServiceConfiguration]) -> list[Address]:
+    """Return the addresses of services that the file declares."""
     found: list[Address] = []
-    for service in configuration.services:
+    for service in services:
         found += service.listen
         for endpoint in service.endpoints:
             found += endpoint.listen

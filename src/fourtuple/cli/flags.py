@@ -46,6 +46,20 @@ def option_flags(*without: str) -> list[click.Parameter]:
     return [option_flag(table, option) for table, family in families for option in declared(family)]
 
 
+def which_service(command: C) -> C:
+    """A decorator: the flags beside TARGET that say what is served, of ``fourtuple serve`` and ``fourtuple check``."""
+    program = click.option(
+        "--exec", "command", type=types.text("a command"), metavar="CMD",
+        help="Instead of TARGET: a program that gets each connection as its standard input and output. CMD is split "
+        "like a shell does, and run without a shell; at most max_threads run at once.",
+    )  # fmt: skip
+    only = click.option(
+        "--only", type=types.text("the name of a service"), metavar="NAME", multiple=True,
+        help=f"Of the services in {FILE_NAME}, only this one; may be given several times.",
+    )  # fmt: skip
+    return only(program(command))
+
+
 def config_flags(command: C) -> C:
     """A decorator: the flags that say which configuration file is read, for :func:`~fourtuple.cli.starting.file_of`."""
     command = click.option("--no-config", is_flag=True, help=f"Read no file, not even ./{FILE_NAME}.")(command)

@@ -13,7 +13,7 @@ import click
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.serve_addresses import Where
 from fourtuple.cli.to_serve import ToServe, of_command_line, of_file
-from fourtuple.config import Configuration, EndpointConfiguration, ServiceConfiguration
+from fourtuple.config import FILE_NAME, Configuration, EndpointConfiguration, ServiceConfiguration
 from fourtuple.framing import Framing
 from fourtuple.options import Deadlines, Limits, Sockets, Tls, nearest
 from fourtuple.supervisor.listen_address import ListenAddress, label_of
@@ -243,9 +243,19 @@ def longest(all_deadlines: Sequence[Deadlines]) -> Deadlines:
     return all_deadlines[0].replace(**changes)  # type: ignore[arg-type]
 
 
+def check_only(only: Sequence[str], target: str | None, command: str | None) -> None:
+    """Raise a usage error for --only beside a TARGET or --exec."""
+    if only and (target is not None or command is not None):
+        raise click.UsageError(f"--only is for the services of {FILE_NAME}, not for TARGET or --exec.")
+
+
 def of_file_named(options: Configuration, only: Sequence[str]) -> OfFile:
     """Return the services of the file, or ``only`` those with these names. Raises a usage error for unknown ones."""
     names = [each.name for each in options.services]
+    if only and not names:
+        raise click.UsageError(
+            f"--only is for the services of {FILE_NAME}, and no service is declared: [services.NAME]."
+        )
     for name in only:
         if name not in names:
             there = nearest(name, names) or f"; there are {', '.join(names)}"

@@ -14,8 +14,8 @@ import click
 from fourtuple.address import Address
 from fourtuple.cli import speed, types
 from fourtuple.cli.failure import Exit, Failure
-from fourtuple.cli.flags import command_with_options, given, option_flags, running_flags
-from fourtuple.cli.programs import OneService, Program, of_file_named
+from fourtuple.cli.flags import command_with_options, given, option_flags, running_flags, which_service
+from fourtuple.cli.programs import OneService, Program, check_only, of_file_named
 from fourtuple.cli.serve_addresses import DEFAULT_HOST, DEFAULT_PORT, Where, activated
 from fourtuple.cli.standard_files import do_without_output
 from fourtuple.cli.starting import check_descriptors, configuration_of, line_buffered, loop_factory
@@ -46,15 +46,7 @@ if TYPE_CHECKING:
     type=types.framing(),
     help="Replaces the service's framing: see 'fourtuple framings', or file.py:framing for one of your own.",
 )
-@click.option(
-    "--only", type=types.text("the name of a service"), metavar="NAME", multiple=True,
-    help=f"Of the services in {FILE_NAME}, serve only this one; may be given several times.",
-)  # fmt: skip
-@click.option(
-    "--exec", "command", type=types.text("a command"), metavar="CMD",
-    help="Instead of TARGET: a program that gets each connection as its standard input and output. CMD is split like "
-    "a shell does, and run without a shell; at most max_threads run at once.",
-)  # fmt: skip
+@which_service
 @click.option("--quiet", "-q", is_flag=True, help="Print no lines about single connections.")
 @click.option("--verbose", "-v", is_flag=True, help="Also print probes, every pause of accept, and tracebacks.")
 @click.option("--hexdump", is_flag=True, help="Print the octets that are received and sent.")
@@ -115,10 +107,9 @@ def serve(
 
     def read() -> Program:
         options = configuration_of(config, no_config, given(flags))
+        check_only(only, target, command)
         if target is None and command is None:
             return _declared(options, only, framing, where)
-        if only:
-            raise click.UsageError(f"--only is for the services of {FILE_NAME}, not for TARGET or --exec.")
         return OneService(target, command, framing, options, where)
 
     program = read()
@@ -177,7 +168,7 @@ def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) ->
 
 def _declared(options: Configuration, only: tuple[str, ...], framing: Framing | None, where: Where) -> Program:
     """Return the services of the file. Raises a usage error for flags that are those of one service."""
-    if not options.services:
+    if not options.services and not only:
         raise click.UsageError(
             f"Give either a TARGET or --exec CMD, or declare services in {FILE_NAME}: [services.NAME]."
         )
