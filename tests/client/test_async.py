@@ -214,7 +214,11 @@ def test_after_its_loop_was_closed(peer: Peer) -> None:
     client = Client(peer.address, "line", retries=AT_ONCE)
     loop.run_until_complete(client.wait_ready(SECONDS))
     line = peer.accept()
+    assert (client.state, client.health.ok) == ("ready", True)
     loop.close()
+    assert (client.state, client.health.ok, client.health.state) == ("loop closed", False, "loop closed")
+    assert "its event loop was closed; make a client per loop" in str(client.health.error)
+    assert repr(client).endswith(" line, loop closed, 1 open, 0 in use, 0 waiting>")
     with pytest.raises(ConnectionEnded, match="its event loop was closed; make a client per loop"):
         client.expire()
 
@@ -227,7 +231,7 @@ def test_after_its_loop_was_closed(peer: Peer) -> None:
             await client.request(b"one")
 
     asyncio.run(main())
-    assert client.state == "closed"
+    assert (client.state, client.health.error) == ("closed", None)
     assert line.hear() == b""
 
 

@@ -291,13 +291,15 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     @property
     def state(self) -> str:
         """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting(2.4 s)``, ``failed``, ``draining``,
-        ``closed``; ``forked`` in a forked child.
+        ``closed``; ``forked`` in a forked child; ``loop closed`` if its event loop was closed before the client.
         """
+        self._look_at_loop()
         return self.pool.state_text(self.clock())
 
     @property
     def health(self) -> Health:
         """Whether requests can be served: the state, and the error, if something is wrong."""
+        self._look_at_loop()
         return self.pool.health(self.clock())
 
     @property

@@ -80,15 +80,21 @@ class OnLoop:
             raise told(self.pool.disowned, Fate.NOT_SENT)
         self._check_thread()
         loop = asyncio._get_running_loop()
-        if self._loop is not None and self._loop is not loop and not self.pool.closed:
-            closed = ConnectionEnded(f"{whom}: its event loop was closed; make a client per loop")
-            raise told(closed, Fate.NOT_SENT)
+        if not self.pool.closed and (stranded := self._look_at_loop()) is not None:
+            raise told(stranded, Fate.NOT_SENT)
         if loop is None:
             raise told(
                 WrongThread(f"{whom}: no event loop runs in this thread", "call it in a coroutine"), Fate.NOT_SENT
             )
         self._loop = self._loop or loop
         return loop
+
+    def _look_at_loop(self) -> Exception | None:
+        """Tell the pool if the loop was closed; return the error that says so. A loop tells no one of its end."""
+        if self._loop is not None and self._loop.is_closed() and self.pool.stranded is None:
+            whom = f"client of {self._plan.address}"
+            self.pool.stranded = ConnectionEnded(f"{whom}: its event loop was closed; make a client per loop")
+        return self.pool.stranded
 
     def _check_thread(self) -> None:
         """Raise WrongThread where another loop runs than the client's, or none, while that one can still be used."""

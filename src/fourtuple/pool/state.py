@@ -45,7 +45,8 @@ class PoolState:
 
         any --- drain() ---> draining ---> closed          any --- close() ---> closed
 
-    In a forked child the state is forked, whatever it was.
+    In a forked child the state is forked, whatever it was. A client whose event loop was closed is "loop closed", until
+    it is closed itself.
     """
 
     def __init__(
@@ -90,6 +91,8 @@ class PoolState:
         self.draining = self.closed = False
         #: Why nothing can be used here: this process is a forked child, and the connections are its parent's.
         self.disowned: Exception | None = None
+        #: Why nothing can be used any more, but still be closed: the event loop of the connections was closed.
+        self.stranded: Exception | None = None
 
     def disown(self, error: Exception) -> None:
         """Note that this process is a forked child, where every call raises this error."""
@@ -117,8 +120,12 @@ class PoolState:
         """Return the state's name."""
         if self.disowned is not None:
             return "forked"
-        if self.closed or self.draining:
-            return "closed" if self.closed else "draining"
+        if self.closed:
+            return "closed"
+        if self.stranded is not None:
+            return "loop closed"
+        if self.draining:
+            return "draining"
         if self.members.ready:
             return "ready"
         if self.dialler.busy:
@@ -157,7 +164,7 @@ class PoolState:
 
     def health(self, now: float) -> Health:
         """Return whether requests can be served, and why not."""
-        error = self.disowned or self._trouble(now)
+        error = self.disowned or (None if self.closed else self.stranded) or self._trouble(now)
         if error is None:
             error = self._down()
         state = self.state(now)
