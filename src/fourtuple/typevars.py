@@ -24,9 +24,9 @@ else:
         __slots__ = ()
         __class_getitem__ = classmethod(types.GenericAlias)
 
-    def TypeVar(name, *, default, covariant=False, contravariant=False):  # noqa: N802  # a checker sees the real one
+    def TypeVar(name, *, default, bound=None, covariant=False, contravariant=False):  # noqa: N802  # a checker sees the real one
         """Make a type variable of :mod:`typing`; only type checkers need its default."""
-        return typing.TypeVar(name, covariant=covariant, contravariant=contravariant)
+        return typing.TypeVar(name, bound=bound, covariant=covariant, contravariant=contravariant)
 
 
 # Type variables of classes. A framing that returns bytes can be used as one that returns objects (covariant), and one
@@ -38,8 +38,11 @@ Out_contra = TypeVar("Out_contra", contravariant=True, default=Any)
 #: The types of the peer's framing, where they differ: what the peer can send, and what it receives.
 PeerOut_contra = TypeVar("PeerOut_contra", contravariant=True, default=Any)
 PeerIn_co = TypeVar("PeerIn_co", covariant=True, default=Any)
-#: The type of a client's ping, in the protocol of its framing.
+#: The types of a client's ping, and of the messages that its functions take, in the protocol of the client's framing.
 Ping_contra = TypeVar("Ping_contra", contravariant=True, default=Any)
+Heard_co = TypeVar("Heard_co", covariant=True, default=Any)
+Told_contra = TypeVar("Told_contra", contravariant=True, default=Any)
+Written_co = TypeVar("Written_co", covariant=True, default=Any)
 #: The type of ``connection.state``.
 S = TypeVar("S", default=Any)
 #: The type of ``connection.service_state``, which the service's lifespan yields.
@@ -52,5 +55,10 @@ NewIn = TypeVar("NewIn", default=Any)
 NewOut = TypeVar("NewOut", default=Any)
 #: The type of a client's ping: one that its framing sends.
 Ping = TypeVar("Ping", default=Any)
+#: The types of the messages that the functions of a client take: received, sent, and those that the program writes.
+#: The bound is for a lambda beside a framing's text form, whose parameter is then any object, and not a plain one.
+Heard = TypeVar("Heard", bound=Any, default=Any)
+Told = TypeVar("Told", bound=Any, default=Any)
+Written = TypeVar("Written", bound=Any, default=Any)
 #: The type of messages that are received and sent back.
 M = TypeVar("M", default=Any)

@@ -24,9 +24,10 @@ from fourtuple.events import ClientStatistics, Event
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
-from fourtuple.pool.correlation import FramingOfPing, KeyOf
+from fourtuple.pool.correlation import KeyOf
+from fourtuple.pool.framing_of_client import FramingOfClient
 from fourtuple.pool.plan import Plan
-from fourtuple.typevars import Generic, In_co, Out_contra, Ping
+from fourtuple.typevars import Generic, Heard, In_co, Out_contra, Ping, Told, Written
 
 
 class Client(OnLoop, Generic[In_co, Out_contra]):
@@ -75,15 +76,15 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     def __init__(
         self,
         address: Address | str,
-        framing: FramingOfPing[In_co, Out_contra, Ping] | str,
+        framing: FramingOfClient[In_co, Out_contra, Ping, Heard, Told, Written] | str,
         *,
-        greet: Callable[[Connection[In_co, Out_contra]], Awaitable[object]] | None = None,
+        greet: Callable[[Connection[Heard, Told]], Awaitable[object]] | None = None,
         ping: Ping | Callable[[], Ping] | None = None,
         key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
-        is_push: Callable[[In_co], bool] | None = None,
-        on_push: Callable[[In_co | Gap], object] | None = None,
+        is_push: Callable[[Heard], bool] | None = None,
+        on_push: Callable[[Heard | Gap], object] | None = None,
         pushes: Pushes | None = None,
-        idempotent: Callable[[Out_contra], bool] | bool = False,
+        idempotent: Callable[[Written], bool] | bool = False,
         pool: Pool | None = None,
         retries: Retries | None = None,
         observer: Callable[[Event], object] | None = None,

@@ -22,15 +22,19 @@ import dataclasses
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, ClassVar, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias, overload
 
 from fourtuple.framing.notation import written
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import checked_encoder
-from fourtuple.typevars import Generic, In_co, Out_contra
+from fourtuple.typevars import Generic, In_co, Out, Out_contra
 
 #: What encoders of octets take and decoders are fed, for type checkers.
 Octets: TypeAlias = bytes | bytearray | memoryview
+
+
+class _Anything:
+    """A type of which there is no value: a framing that sends it sends any object."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +134,19 @@ class Framing(ABC, Generic[In_co, Out_contra]):
         If one of ``messages`` cannot be encoded, raise :class:`~fourtuple.errors.EncodeError` and return nothing.
         """
         return b"".join(map(self.encode, messages))
+
+    if TYPE_CHECKING:  # what FramingOfClient asks; neither is called
+
+        def _itself(self) -> Framing[In_co, Out_contra]: ...
+
+        # What a program writes where octets are sent is bytes; where anything is sent, it may write anything.
+        @overload
+        def _written(self: Framing[Any, _Anything]) -> Any: ...
+        @overload
+        def _written(self: Framing[Any, Octets]) -> bytes: ...
+        @overload
+        def _written(self: Framing[Any, Out]) -> Out: ...
+        def _written(self) -> Any: ...
 
     def __str__(self) -> str:
         return self._text(self.word, set())

@@ -8,6 +8,7 @@ r"""Two directions that are framed differently: ``duplex:delimited:?,sends=delim
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -95,7 +96,7 @@ class Duplex(Framing[In_co, Out_contra], Generic[In_co, Out_contra, PeerOut_cont
     def encode(self, message: Out_contra) -> bytes:
         return self.sends.encode(message)
 
-    def encode_many(self, messages: Any) -> bytes:
+    def encode_many(self, messages: Iterable[Out_contra]) -> bytes:
         return self.sends.encode_many(messages)
 
 

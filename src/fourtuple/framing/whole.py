@@ -83,7 +83,7 @@ class Eof(Framing[bytes, Octets]):
         check_size(self, len(octets))
         return octets
 
-    def encode_many(self, messages: Iterable[Any]) -> bytes:
+    def encode_many(self, messages: Iterable[Octets]) -> bytes:
         encoded = [self.encode(message) for message in messages]
         if len(encoded) > 1:
             raise EncodeError(f"eof: one message ends the stream, {len(encoded)} cannot be told apart")

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
-from fourtuple.framing import Decoder, Unmapped
 from fourtuple.options import check_callable, check_function
 from fourtuple.pool.calls import Attempt, Call
 from fourtuple.pool.functions import no_error
 from fourtuple.printable import repr_of, shortened, text_of
-from fourtuple.typevars import In_co, Out_contra, Ping_contra
 
 #: Returns the key of a message, or None for a message that is not a reply. It takes any message: one function is given
 #: requests and replies, and pyright infers no union of both; nor has a lambda a type beside a framing's text form.
 KeyOf = Callable[[Any], Hashable]
-
-
-class FramingOfPing(Protocol[In_co, Out_contra, Ping_contra]):
-    """A framing, as a type checker sees it beside ``ping=``.
-
-    The type of the ping must be one that the framing sends, and must not narrow what the client's requests may be, as
-    it would if it shared their type variable: one type variable takes the narrower of two types. So it has its own.
-    """
-
-    def decoder(self) -> Decoder[In_co | Unmapped]: ...
-
-    def encode(self, message: Out_contra) -> bytes: ...
-
-    def encode_many(self, messages: Iterable[Ping_contra]) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
