@@ -1,7 +1,7 @@
 """Octets that a person gave, a flag or a line that was typed, as a message of a framing; and messages as octets again.
 
-Most framings send octets. One with a mapping sends values. The values of ``+json`` and ``+text`` have one form as
-octets, which a person can type; those of other mappings have none.
+Most framings send octets. One with a mapping sends values. The values of ``+json``, ``+msgspec-json`` and ``+text``
+have one form as octets, which a person can type; those of other mappings have none.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from fourtuple.framing.base import Framing
 from fourtuple.framing.duplex_framing import Duplex
 from fourtuple.framing.mapped_framing import Mapped
 from fourtuple.framing.mapping import JSON_MAPPING, TEXT_MAPPING
+from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.printable import error_text
 
 
 def from_octets(framing: Framing, octets: bytes) -> Any:
-    """Return the message that these octets stand for: the value of a JSON text with ``+json``, a text with ``+text``.
+    """Return the message that these octets stand for: the value of a JSON text with ``+json`` and ``+msgspec-json``,
+    a text with ``+text``.
 
     With other framings these are the octets. Raises :class:`~fourtuple.errors.EncodeError` for octets that are not JSON
     or no UTF-8, and for a framing that sends values of another kind.
@@ -30,9 +32,10 @@ def from_octets(framing: Framing, octets: bytes) -> Any:
         check_sends_octets(framing, octets)
         return octets
     try:
-        return framing.mapping.decode(octets)
+        # Not by the mapping of msgspec: that checks what is received, which may be of another kind than what is sent.
+        return (JSON_MAPPING if _is_json(framing) else TEXT_MAPPING).decode(octets)
     except (ValueError, RecursionError) as error:
-        kind = "JSON" if framing.mapping == JSON_MAPPING else "UTF-8"
+        kind = "JSON" if _is_json(framing) else "UTF-8"
         raise EncodeError(f"{framing} sends {kind}, and this is not: {error_text(error)}") from error
 
 
@@ -52,12 +55,16 @@ def check_sends_octets(framing: Framing, octets: bytes) -> None:
         try:
             message = framing.mapping.encode(message)
         except EncodeError:
+            if framing.mapping.size is not None:
+                raise _of_values(framing) from None  # the layout of a struct
             return  # they are octets, and others are needed: encode() says which
         except Exception as error:
-            raise EncodeError(
-                f"{framing} sends values, not octets; use the framing below its mapping, {framing.inner}"
-            ) from error
+            raise _of_values(framing) from error
         framing = framing.inner
+
+
+def _of_values(framing: Mapped) -> EncodeError:
+    return EncodeError(f"{framing} sends values, not octets; use the framing below its mapping, {framing.inner}")
 
 
 def _sent(framing: Framing) -> Framing:
@@ -66,4 +73,9 @@ def _sent(framing: Framing) -> Framing:
 
 
 def _has_form(framing: Mapped) -> bool:
-    return framing.mapping in (JSON_MAPPING, TEXT_MAPPING)
+    return _is_json(framing) or framing.mapping == TEXT_MAPPING
+
+
+def _is_json(framing: Mapped) -> bool:
+    """Return whether the octets of a message are JSON text, whatever makes values of it."""
+    return framing.mapping.look is look_at_json

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fourtuple.errors import MalformedMessage, OptionError
+from fourtuple.errors import EncodeError, MalformedMessage, OptionError
 from fourtuple.framing.base import Octets
 from fourtuple.framing.checks import octets_of
 from fourtuple.framing.checksums import Checksum
@@ -67,6 +67,10 @@ def _name_of(kind: str, *functions: object) -> str:
     return f"{kind}:{named}" if named else kind
 
 
+#: The types of octets, which are sequences of numbers too.
+_OCTETS = frozenset((bytes, bytearray, memoryview))
+
+
 def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
@@ -100,11 +104,18 @@ def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
 def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], tuple[Any, ...] | list[Any]]:
     """Return the mapping to tuples by a :mod:`struct` ``layout`` such as ``>HI``.
 
-    Raises :class:`~fourtuple.errors.OptionError` for an invalid layout.
+    Raises :class:`~fourtuple.errors.OptionError` for an invalid layout. Octets instead of a tuple raise
+    :class:`~fourtuple.errors.EncodeError` when they are sent.
     """
     try:
         packing = struct.Struct(layout)
     except (struct.error, UnicodeEncodeError) as error:
         raise OptionError(f"struct: the layout {layout!r} cannot be read: {error}") from error
+
+    def encode(values: tuple[Any, ...] | list[Any]) -> bytes:
+        if values.__class__ in _OCTETS:  # a sequence of numbers too: b"5" would be sent as 53
+            raise EncodeError(f"struct: expected a tuple of values for the layout {layout!r}, got octets")
+        return packing.pack(*values)
+
     text = "struct:" + escape(layout.encode())
-    return Mapping(packing.unpack, lambda values: packing.pack(*values), text, size=packing.size)
+    return Mapping(packing.unpack, encode, text, size=packing.size)
