@@ -125,6 +125,37 @@ def test_every_command_answers_in_json(command: Command, tmp_path: Path) -> None
         assert answer("drain") is None
 
 
+def test_what_control_does_not_name_is_told(command: Command, tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    (tmp_path / "fourtuple").mkdir(0o700)
+    with served(tmp_path / "fourtuple", "upper") as server:
+        path = server.control
+        named = {"FOURTUPLE_CONTROL": path}
+        for environment, why in (
+            (named, "of FOURTUPLE_CONTROL"),
+            ({"XDG_RUNTIME_DIR": folder}, "the only one there"),
+            ({"XDG_RUNTIME_DIR": folder, "FOURTUPLE_CONTROL": "auto"}, "the only one there"),
+        ):
+            assert command("resume", **environment).out == f"Accepting (unix:{path}, {why})\n"
+        assert command("resume", "--json", **named).out == "null\n"
+        assert command("resume", "--control", path, **named).out == "Accepting\n"
+        done = command("limits", "set", "max_batch=3", **named)
+        assert done.out == f"# unix:{path}, of FOURTUPLE_CONTROL\nmax_batch = 3\n"
+        for arguments in (
+            ("serve", "echo", "--bind", "127.0.0.1:0"),
+            ("serve", "echo", "--bind", "127.0.0.1:0", "--workers", "1"),
+            ("relay", "127.0.0.1:0", "127.0.0.1:1"),
+        ):
+            done = command(*arguments, **named)
+            assert (done.code, done.out) == (3, "")
+            assert done.err.endswith("; the variable FOURTUPLE_CONTROL says so, for this program too\n"), done.err
+        assert command("drain", **named).out == f"Draining (unix:{path}, of FOURTUPLE_CONTROL)\n"
+        assert server.process.wait() == 0
+        done = command("drain", **named)
+        assert done.code == 3
+        assert done.err.startswith(f"fourtuple: no server answers at unix:{path}, of FOURTUPLE_CONTROL: ")
+
+
 def test_what_is_refused_says_why(command: Command, tmp_path: Path) -> None:
     with served(tmp_path, "echo") as server:
         at = ("--control", server.control)

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from fourtuple.address import WILDCARDS, Address, why_no_path
 from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.programs import Program
+from fourtuple.config import PREFIX
 from fourtuple.errors import FourTupleError, OptionError
 from fourtuple.net.passive import check_listening
 from fourtuple.net.sockets import apply_options
@@ -155,19 +156,25 @@ def check_on_this_machine(program: Program) -> None:
         raise Failure(error, Exit.NO_START) from error
 
 
-def check_free(operations: Operations, name: str) -> None:
+def check_free(operations: Operations, name: str, where: Mapping[str, str]) -> None:
     """Raise a :class:`Failure` if another process listens where the control socket or the pages are to be.
 
-    ``name`` is that of the control socket, if its path is chosen. They are opened when the workers serve; this is for
-    those that would not be, and comes before a worker is started.
+    ``name`` is that of the control socket, if its path is chosen; "" leaves out one that is chosen. ``where`` says
+    where each option was given: an error names a variable, which holds for every program that is started beside it.
+    They are opened when the workers serve; this is for those that would not be, and comes before a worker is started.
     """
+    if operations.control is not None and (name or operations.control != "auto"):
+        _check_free(Address(path=control_path(operations.control, name)), where.get("control", ""))
+    if operations.http is not None:
+        _check_free(http_address(operations.http), where.get("http", ""))
+
+
+def _check_free(address: Address, place: str) -> None:
     try:
-        if operations.control is not None:
-            check_listening(Address(path=control_path(operations.control, name)))
-        if operations.http is not None:
-            check_listening(http_address(operations.http))
+        check_listening(address)
     except FourTupleError as error:
-        raise Failure(error, Exit.NO_START) from error
+        told = f"; the variable {place} says so, for this program too" if place.startswith(PREFIX) else ""
+        raise Failure(f"{error}{told}", Exit.NO_START) from error
 
 
 def check_http(

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -43,19 +44,41 @@ def _flags(function: F) -> F:
     return function
 
 
-def ask(control: str | None, op: str, *, timeout: float | None = _TIMEOUT, **arguments: Any) -> Any:
-    """Do an operation at the server; return its value. Failures end the command."""
-    from fourtuple.operations.control_client import Control, find  # imported here: --help needs no client
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The control socket that a command asks, and what chose it: empty for ``--control PATH``."""
+
+    path: str
+    chosen_by: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}{self.chosen_by and f', {self.chosen_by}'}"
+
+
+def place_of(control: str | None) -> Place:
+    """Return where to ask. What --control does not name is told: another server than the one meant may be there."""
+    from fourtuple.operations.control_client import VARIABLE, find  # imported here: --help needs no client
 
     try:
         path = find(control, os.environ)
     except FourTupleError as error:
         raise Failure(error, Exit.USAGE) from error
+    given = os.environ.get(VARIABLE) if control is None else control
+    if given in (None, "auto"):
+        return Place(path, "the only one there")
+    return Place(path, f"of {VARIABLE}" if control is None else "")
+
+
+def ask(place: Place, op: str, *, timeout: float | None = _TIMEOUT, **arguments: Any) -> Any:
+    """Do an operation at the server; return its value. Failures end the command."""
+    from fourtuple.operations.control_client import Control  # imported here: --help needs no client
+
+    path = place.path
     try:
         with Control(path, timeout=timeout) as connection:
             return connection.call(op, **arguments)
     except ConnectError as error:
-        raise Failure(f"no server answers at unix:{path}: {error.detail or error.meaning}", Exit.NO_START) from error
+        raise Failure(f"no server answers at {place}: {error.detail or error.meaning}", Exit.NO_START) from error
     except ConnectionLost as error:
         raise Failure(error, Exit.NO_START) from error
     except TimeoutError as error:
@@ -66,8 +89,9 @@ def ask(control: str | None, op: str, *, timeout: float | None = _TIMEOUT, **arg
         raise Failure(f"unix:{path} does not answer as a control socket of fourtuple", Exit.FAILED) from error
 
 
-def _done(text: str, value: Any, as_json: bool) -> None:
-    click.echo(json.dumps(value) if as_json else text)
+def _done(place: Place, text: str, value: Any, as_json: bool) -> None:
+    where = printable(f" ({place})") if place.chosen_by else ""
+    click.echo(json.dumps(value) if as_json else f"{text}{where}")
 
 
 @click.command()
@@ -77,7 +101,8 @@ def status(control: str | None, as_json: bool) -> None:
 
     Exit codes: 0 it is ready, 1 it is not ready or refuses, 2 usage, 3 nothing answers, 4 timed out.
     """
-    found = ask(control, "status")
+    place = place_of(control)
+    found = ask(place, "status")
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -177,8 +202,9 @@ def suspend(control: str | None, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    ask(control, "suspend")
-    _done("Suspended: new connections wait in the accept queue. fourtuple resume accepts them.", None, as_json)
+    place = place_of(control)
+    ask(place, "suspend")
+    _done(place, "Suspended: new connections wait in the accept queue. fourtuple resume accepts them.", None, as_json)
 
 
 @click.command()
@@ -188,8 +214,9 @@ def resume(control: str | None, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    ask(control, "resume")
-    _done("Accepting", None, as_json)
+    place = place_of(control)
+    ask(place, "resume")
+    _done(place, "Accepting", None, as_json)
 
 
 @click.command()
@@ -201,8 +228,9 @@ def drain(control: str | None, as_json: bool, timeout: float | None) -> None:
 
     Exit codes: 0 it has begun, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    ask(control, "drain", **({} if timeout is None else {"timeout": timeout}))
-    _done("Draining", None, as_json)
+    place = place_of(control)
+    ask(place, "drain", **({} if timeout is None else {"timeout": timeout}))
+    _done(place, "Draining", None, as_json)
 
 
 @click.command()
@@ -213,8 +241,9 @@ def workers(control: str | None, as_json: bool, count: int) -> None:
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    ask(control, "workers", timeout=_WORKERS_TIMEOUT, count=count)
-    _done(f"{count} worker{'s' * (count > 1)}", count, as_json)
+    place = place_of(control)
+    ask(place, "workers", timeout=_WORKERS_TIMEOUT, count=count)
+    _done(place, f"{count} worker{'s' * (count > 1)}", count, as_json)
 
 
 @click.command()
@@ -227,17 +256,18 @@ def upgrade(control: str | None, as_json: bool) -> None:
 
     Exit codes: 0 done, 1 refused or failed, 2 usage, 3 nothing answers.
     """
-    pid = ask(control, "upgrade", timeout=None)
-    _wait_for(control, pid)
-    _done(f"Upgraded: process {pid} has taken over", pid, as_json)
+    place = place_of(control)
+    pid = ask(place, "upgrade", timeout=None)
+    _wait_for(place, pid)
+    _done(place, f"Upgraded: process {pid} has taken over", pid, as_json)
 
 
-def _wait_for(control: str | None, pid: int) -> None:
+def _wait_for(place: Place, pid: int) -> None:
     """Wait until this process answers at the control socket, which it takes over a moment after the listeners."""
     until = time.monotonic() + _TAKE_OVER
     while time.monotonic() < until:
         with suppress(Failure):
-            if ask(control, "status")["pid"] == pid:
+            if ask(place, "status")["pid"] == pid:
                 return
         time.sleep(0.05)
 
@@ -266,8 +296,9 @@ def show_limits(control: str | None, as_json: bool, service: str | None) -> None
     """
     from fourtuple.cli.check_rows import in_force_rows, in_workers, toml_value  # imported here: see set_limits()
 
-    found = ask(control, "show_limits", service=service)
-    workers = len(ask(control, "status")["workers"])
+    place = place_of(control)
+    found = ask(place, "show_limits", service=service)
+    workers = len(ask(place, "status")["workers"])
     rows = [in_force_rows(each, workers) for each in found]
     if as_json:
         told = ({**each, "limits": limits} for each, limits in zip(found, rows, strict=True))
@@ -309,13 +340,16 @@ def set_limits(control: str | None, as_json: bool, service: str | None, changes:
         wanted[name] = value
     from fourtuple.cli.check_rows import limit_in_workers, limit_row  # imported here: the others need no configuration
 
-    workers = len(ask(control, "status")["workers"])
-    now = ask(control, "limits", changes=wanted, service=service)
+    place = place_of(control)
+    workers = len(ask(place, "status")["workers"])
+    now = ask(place, "limits", changes=wanted, service=service)
     if as_json:
         click.echo(json.dumps({name: limit_row(name, value, workers) for name, value in now.items()}))
         return
-    lines = (f"{name} = {value}{limit_in_workers(name, value, workers)}" for name, value in now.items())
-    _done("\n".join(map(printable, lines)), now, as_json)
+    if place.chosen_by:
+        click.echo(printable(f"# {place}"))
+    for name, value in now.items():
+        click.echo(printable(f"{name} = {value}{limit_in_workers(name, value, workers)}"))
 
 
 @click.command()
@@ -326,7 +360,8 @@ def connections(control: str | None, as_json: bool, most: int) -> None:
 
     Exit codes: 0 done, 1 refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    found = ask(control, "connections", most=most)
+    place = place_of(control)
+    found = ask(place, "connections", most=most)
     if as_json:
         click.echo(json.dumps(found))
     else:
@@ -365,9 +400,10 @@ def close(control: str | None, as_json: bool, id: str, abort: bool) -> None:
 
     Exit codes: 0 done, 1 there is none or it is refused, 2 usage, 3 nothing answers, 4 timed out.
     """
-    if not ask(control, "close", id=id, abort=abort):
+    place = place_of(control)
+    if not ask(place, "close", id=id, abort=abort):
         raise Failure(f"there is no open connection {id}", Exit.FAILED)
-    _done(f"Closed {printable(id)}", True, as_json)
+    _done(place, f"Closed {printable(id)}", True, as_json)
 
 
 def _width() -> int | None:

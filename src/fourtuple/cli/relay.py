@@ -18,6 +18,7 @@ from fourtuple.cli.starting import check_descriptors, configuration_of, line_buf
 from fourtuple.cli.terminal import print_table
 from fourtuple.errors import OptionError, ServiceError
 from fourtuple.framing import Framing
+from fourtuple.options import Operations
 from fourtuple.service.registration import check_hook
 
 if TYPE_CHECKING:
@@ -158,6 +159,10 @@ def relay(
         raise click.UsageError(f"{listen} speaks neither TLS nor the PROXY protocol: those are for addresses.")
     if isinstance(listen, Address) and isinstance(target, Address) and is_itself(listen, target):
         raise click.UsageError(f"TARGET {target} is where the relay itself listens ({listen}): give another address.")
+    if configuration.operations != Operations():  # of the file, or of a variable
+        from fourtuple.cli.beforehand import check_free  # imported here: a relay is seldom operated
+
+        check_free(configuration.operations, "", configuration.where)
     line_buffered()
     opening = {"tls": tls, "server_hostname": target_server_name, "timeout": timeout}
     sides = Sides(listen, target, opening, proxy_header)

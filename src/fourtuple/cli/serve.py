@@ -151,9 +151,11 @@ def _run(program: Program, seat: Seat | None, how: dict[str, Any], loop: str) ->
         line_buffered()
         return WorkerRun(end, services, operations, **how).run(loop_factory(loop))
     if operations != Operations():
-        from fourtuple.cli.beforehand import check_operations  # imported here: many servers have no such option
+        # imported here: many servers have no such option
+        from fourtuple.cli.beforehand import check_free, check_operations
 
         check_operations(program)
+        check_free(operations, "", program.options.where)
     if program.named_on_machine:
         from fourtuple.cli.beforehand import check_sockets  # imported here, as above
 

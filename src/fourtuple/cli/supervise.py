@@ -97,7 +97,7 @@ class SuperviseRun:
         try:
             self._operations.lock()
             if not takes_over:
-                check_free(program.options.operations, program.name)
+                check_free(program.options.operations, program.name, program.options.where)
             with signals.heard_by(lambda: loop.call_soon_threadsafe(self._look, signals)):
                 for number, act in ((signal.SIGHUP, rolls.roll), (signal.SIGUSR2, rolls.upgrade)):
                     if not ignored(number):
