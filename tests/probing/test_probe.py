@@ -33,7 +33,9 @@ NOW = datetime.now(UTC)
 def probed(address: str, **wishes: Any) -> tuple[Found, Verdict]:
     wishes = {"framing": Raw(), "timeout": 20.0, "wait": 20.0} | wishes
     found = probe(Address.parse(address), Talk(**wishes))
-    return found, verdict(found, NOW)
+    judged = verdict(found, NOW)
+    assert judged.sure != CERTAIN or "perhaps" not in judged.text, "a guess is advice"
+    return found, judged
 
 
 @pytest.fixture
@@ -157,6 +159,20 @@ def test_a_proxy_header_comes_first() -> None:
     local = found.connected.local.rpartition(":")[2]
     remote = found.connected.remote.rpartition(":")[2]
     assert found.heard.octets == f"PROXY TCP4 127.0.0.1 127.0.0.1 {local} {remote}\r\n".encode()
+
+
+def test_a_server_that_ends_the_tls_handshake_without_a_word() -> None:
+    def hangs_up(sock: socket.socket) -> None:
+        sock.recv(1)
+        sock.shutdown(socket.SHUT_WR)
+        while sock.recv(65536):
+            pass
+
+    with targets.server(hangs_up) as address:
+        _, judged = probed(address, tls=Tls())
+    assert (judged.word, judged.sure, judged.code) == ("tls-failed", CERTAIN, 3)
+    assert judged.text.endswith(": end of file during the TLS handshake")
+    assert judged.advice == "Perhaps it does not use TLS at this port: probe without --tls."
 
 
 def test_an_answer_in_another_framing() -> None:

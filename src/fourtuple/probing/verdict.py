@@ -24,6 +24,7 @@ from fourtuple.errors import (
     TlsExpected,
 )
 from fourtuple.probing.result import Found, Heard, Tls
+from fourtuple.tls.layer import PERHAPS_PLAIN
 
 #: How sure.
 CERTAIN, LIKELY, OPEN = "certain", "likely", "cannot be told from here"
@@ -183,7 +184,10 @@ def _tls(tls: Tls, now: datetime) -> Verdict:
     if isinstance(error, PeerReset):
         return Verdict("reset", "connected, and reset during the TLS handshake", CERTAIN, NOT_CONNECTED,
                        ConnectReset.explanation)  # fmt: skip
-    return Verdict("tls-failed", str(error), CERTAIN, NOT_CONNECTED)
+    # The text of an error is one sentence. Here what is certain is the verdict, and the guess is advice.
+    fact = str(error).removesuffix(PERHAPS_PLAIN)
+    guess = "" if fact == str(error) else "Perhaps it does not use TLS at this port: probe without --tls."
+    return Verdict("tls-failed", fact, CERTAIN, NOT_CONNECTED, guess)
 
 
 def _heard(found: Found, heard: Heard | None) -> Verdict:

@@ -45,6 +45,9 @@ _RECORD = 16 * 1024
 #: Ciphertext is taken out of the buffer in pieces of about this size, so that a large message is not held twice.
 _PIECE = 256 * 1024
 
+#: The end of an error's text if the server has not answered the handshake at all: a guess, unlike what is before it.
+PERHAPS_PLAIN = "; perhaps it does not use TLS at this port"
+
 # OpenSSL's names of its errors, as ssl.SSLError.reason has them.
 _NO_AGREEMENT = frozenset(
     {"NO_SHARED_CIPHER", "UNSUPPORTED_PROTOCOL", "NO_PROTOCOLS_AVAILABLE", "VERSION_TOO_LOW", "WRONG_SSL_VERSION"}
@@ -160,7 +163,7 @@ class TlsLayer(Layer):
 
     def _perhaps_plain(self) -> str:
         """Return a hint if the server has not answered at all: one without TLS waits for more, or hangs up."""
-        return "" if self._server_side or self._head else "; perhaps it does not use TLS at this port"
+        return "" if self._server_side or self._head else PERHAPS_PLAIN
 
     def _not_tls(self) -> TlsExpected:
         text = f"{self._whom}: TLS was expected, but the peer began with {self._head[:16]!r}"
