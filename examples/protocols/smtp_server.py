@@ -14,7 +14,7 @@ MAX_MAIL = 1 << 20
 service = Service(Line("crlf", max_message=1000))  # RFC 5321, 4.5.3.1.6
 
 
-@service.conversation(speaks_first=True)
+@service.conversation
 async def mail(connection: Connection) -> None:
     await connection.send(b"220 fourtuple.example at your service")
     recipients: list[bytes] = []

@@ -26,6 +26,7 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
+    call_plain,
     check_choice,
     check_flag,
     check_function,
@@ -413,8 +414,12 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         await self._life.drain.abort()
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
-        """Call ``function(*arguments)`` on the server's loop, from any thread: so other threads act on connections."""
-        self.loop.call_soon_threadsafe(function, *arguments)
+        """Call ``function(*arguments)`` on the server's loop, from any thread: so other threads act on connections.
+
+        For an async function, give what starts it: ``server.call_soon(asyncio.ensure_future, server.drain())``. What
+        the function raises goes to the loop's exception handler.
+        """
+        self.loop.call_soon_threadsafe(call_plain, "call_soon", function, *arguments)
 
     def __repr__(self) -> str:
         if not self._life.started or self._life.given_up:

@@ -594,7 +594,7 @@ def test_a_recording_is_played_as_the_server_and_as_the_client(relay: Serve, ser
         (("127.0.0.1:9", "localhost:9"), "TARGET localhost:9 is where the relay itself listens (127.0.0.1:9)"),
         (("unix:a.sock", "unix:./a.sock"), "TARGET unix:./a.sock is where the relay itself listens (unix:a.sock)"),
         (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:short"), "short takes 1 argument; expected a function of"),
-        (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:later"), "later must be a plain def"),
+        (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:later"), "later is an async def; expected a plain def"),
         (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine.py:other"), "mine.py:other is not a function but an int"),
         (("127.0.0.1:0", "127.0.0.1:1", "--edit", "mine"), "a function in a file is needed, as in file.py:function"),
         (

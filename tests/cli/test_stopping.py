@@ -476,7 +476,7 @@ def test_a_task_that_swallows_its_cancellation_keeps_no_process(start: Start) ->
 def test_a_handler_that_swallows_its_very_end_keeps_no_process(start: Start, what: str) -> None:
     """The interpreter would close its coroutine at its end, and that would go round and round in it."""
     process = start(
-        "@service.conversation(speaks_first=True)\n"
+        "@service.conversation\n"
         "async def talk(connection):\n"
         "    print('now', flush=True)\n"
         "    while True:\n"
@@ -497,7 +497,7 @@ def test_a_handler_that_swallows_its_very_end_keeps_no_process(start: Start, wha
 
 def test_a_call_of_asyncio_to_thread_keeps_no_process(start: Start) -> None:
     process = start(
-        "@service.conversation(speaks_first=True)\n"
+        "@service.conversation\n"
         "async def talk(connection):\n"
         "    print('now', flush=True)\n"
         "    await asyncio.to_thread(time.sleep, 1000)\n",

@@ -1383,7 +1383,7 @@ async def yields_later(_one: Any) -> AsyncIterator[None]:
         (lambda one, two: 1, r"takes 2 arguments; expected a function of"),
         (lambda one, *, more: 1, r"needs more by name; expected a function of"),
         (yields, r"yields is a generator, which would not run"),
-        (yields_later, r"yields_later is a generator, which would not run"),
+        (yields_later, r"yields_later is an async generator, which would not run"),
     ],
 )
 def test_a_function_is_checked_when_the_client_is_made(
@@ -1415,5 +1415,7 @@ def test_an_async_function_is_refused_where_nothing_awaits_it(clients: Clients, 
     if clients.kind == "async" and name in ("greet", "on_push"):
         kind(peer.address, "line", **{name: is_async}, **beside)
         return
-    with pytest.raises(OptionError, match=rf"{name}: .*is_async must be a plain def"):
+    with pytest.raises(
+        OptionError, match=rf"{name}: .*is_async is an async def, which is not awaited: expected a plain def"
+    ):
         kind(peer.address, "line", **{name: is_async}, **beside)

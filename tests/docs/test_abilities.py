@@ -89,5 +89,6 @@ def test_what_a_kind_takes(kind: str) -> None:
 
     row = table()[kind]
     assert row["`concurrency=n`"] == tried(lambda: KINDS[kind](Service("line"), concurrency=2))
+    assert row["`cancel_on_lost=False`"] == tried(lambda: KINDS[kind](Service("line"), cancel_on_lost=False))
     assert row["`goodbye`"] == tried(with_goodbye)
     assert row["`unmapped`"] == tried(with_unmapped)

@@ -41,7 +41,7 @@ def test_send_then_wait_for_something_else(run_async: Any, readiness: str) -> No
         service = Service("line")
         gate = asyncio.Event()
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             await connection.send(b"at once")
             await gate.wait()
@@ -60,7 +60,7 @@ def test_many_senders_keep_each_message_whole_and_in_the_order_of_the_calls(run_
         service = Service("line")
         order: list[bytes] = []
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             async def send(number: int) -> None:
                 for count in range(20):
@@ -107,7 +107,7 @@ def test_receive_beside_requests_is_refused(run_async: Any, readiness: str) -> N
     async def main() -> None:
         service = Service("line")
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             requests = [asyncio.ensure_future(connection.request(b"q%d" % number)) for number in range(3)]
             await asyncio.sleep(0)
@@ -174,7 +174,7 @@ def test_nothing_there_would_block(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             with pytest.raises(WouldBlock):
                 connection.receive_nowait()
@@ -194,7 +194,7 @@ def test_waiting_senders_are_woken_when_the_peer_goes(run_async: Any, readiness:
         service = Service("line")
         met: list[BaseException] = []
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             async def pour() -> None:
                 while True:

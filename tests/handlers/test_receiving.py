@@ -31,7 +31,7 @@ async def talking(
 ) -> AsyncGenerator[tuple[Peer, Server, Seen], None]:
     """A peer of one conversation, in which nothing may have raised at its end."""
     service = Service(framing)
-    service.conversation(speaks_first=True)(talk)
+    service.conversation(talk)
     async with serving(service, readiness, **options) as (server, seen):
         with await Peer.connect(server) as peer:
             yield peer, server, seen
@@ -620,7 +620,7 @@ def test_conversations_leave_nothing(run_async: Any, readiness: str) -> None:
                 await connection.send(message)
 
         service = Service("line")
-        service.conversation(speaks_first=True)(talk)
+        service.conversation(talk)
         async with serving(service, readiness) as (server, seen):
             for _ in range(5):
                 with await Peer.connect(server) as peer:

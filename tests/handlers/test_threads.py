@@ -103,7 +103,7 @@ def test_a_connections_methods() -> None:
 def test_a_message_that_waits_is_not_taken() -> None:
     service, begun, go_on = Service("line"), threading.Event(), threading.Event()
 
-    @service.conversation(speaks_first=True)
+    @service.conversation
     async def talk(connection: Connection) -> None:
         begun.set()
         await asyncio.get_running_loop().run_in_executor(None, go_on.wait)

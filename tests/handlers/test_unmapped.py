@@ -412,7 +412,7 @@ def test_a_hook_that_would_never_be_called_is_refused() -> None:
     other.program("cat")
     with pytest.raises(ServiceError, match="hook is never called beside cat"):
         other.unmapped(hook)
-    with pytest.raises(ServiceError, match="must be a plain def"):
+    with pytest.raises(ServiceError, match="late is an async def; expected a plain def"):
 
         @Service("json-lines").unmapped
         async def late(_message: Unmapped, _connection: Connection) -> None:

@@ -138,7 +138,7 @@ def test_octets_put_back_wake_another_task_that_receives(run_async: Any, readine
     async def main() -> None:
         service = Service("line")
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             receiving = asyncio.create_task(connection.receive())
             await until(lambda: connection._receiving)

@@ -607,7 +607,9 @@ async def not_awaited(*_arguments: object) -> None:
     ],
 )
 def test_an_async_function_that_would_not_be_awaited(name: str, call: Callable[[], Any]) -> None:
-    with pytest.raises(OptionError, match=f"^{name}: .*not_awaited must be a plain def, because it is not awaited"):
+    with pytest.raises(
+        OptionError, match=f"^{name}: .*not_awaited is an async def, which is not awaited: expected a plain def"
+    ):
         call()
 
 

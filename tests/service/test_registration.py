@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
@@ -51,6 +51,10 @@ def generator_of_three(a: Any, b: Any, c: Any) -> Iterator[Any]:
 
 class Handler:
     def one(self, a: Any) -> None: ...
+    def make(self) -> None: ...
+    async def set_up(self) -> AsyncIterator[None]:
+        yield
+
     def three(self, a: Any, b: Any, c: Any) -> None: ...
     def __call__(self, a: Any, b: Any) -> None: ...
 
@@ -72,7 +76,8 @@ REGISTER: dict[str, Register] = {
 }
 REPLY = "expected a function of (message) or (message, connection)"
 CONVERSATION = "expected a function of (connection)"
-PLAIN = "none_async must be a plain def, because it runs inline"
+PLAIN = "none_async is an async def; expected a plain def, because it runs inline"
+ONE_YIELD = "expected an async def with one yield"
 WRONG = [
     ("reply", none, f"none takes 0 arguments; {REPLY}"),
     ("reply", three, f"three takes 3 arguments; {REPLY}"),
@@ -108,9 +113,18 @@ WRONG = [
     ("lifespan", 3, "lifespan: expected a function, got 3"),
     ("Service(lifespan=)", set_up_with_one, "set_up_with_one takes 1 argument; expected a function without arguments"),
     ("Service(lifespan=)", 3, "lifespan: expected a function or None, got 3"),
-    ("Service(lifespan=)", none_async, "none_async must be an async def with one yield"),
-    ("Service(lifespan=)", generator, "generator must be an async def with one yield"),
-    ("lifespan", asynccontextmanager(set_up), "set_up must be an async def with one yield"),
+    ("Service(lifespan=)", none_async, f"none_async is an async def without a yield; {ONE_YIELD}"),
+    ("Service(lifespan=)", generator, f"generator is a generator; {ONE_YIELD}"),
+    ("lifespan", none, f"none is a def without a yield; {ONE_YIELD}"),
+    ("lifespan", lambda: set_up(), f"<lambda> is a def without a yield; {ONE_YIELD}"),
+    *[
+        (
+            how,
+            contextmanager(generator),
+            f"@contextmanager; {ONE_YIELD}, under no decorator or under @asynccontextmanager",
+        )
+        for how in ("lifespan", "Service(lifespan=)")
+    ],
     ("Service(state=)", none_async, PLAIN),
     ("Service(state=)", one, "one takes 1 argument; expected a function without arguments"),
     ("Service(state=)", {}, "state: expected a function or None, got {} (dict)"),
@@ -139,12 +153,32 @@ def test_a_signature_that_cannot_be_called_is_refused_by_its_name(how: str, func
         *[("failed", each) for each in (two, optional, variadic, Handler())],
         *[("unmapped", each) for each in (two, optional, variadic)],
         ("lifespan", set_up),
+        ("lifespan", asynccontextmanager(set_up)),
+        ("lifespan", functools.partial(set_up_with_one, 1)),
         ("Service(lifespan=)", asynccontextmanager(set_up)),
         *[("Service(state=)", each) for each in (none, optional, variadic, dict, list, object)],
     ],
 )
 def test_a_signature_that_can_be_called_is_accepted(how: str, function: Any) -> None:
     REGISTER[how](Service("line"), function)
+
+
+@pytest.mark.parametrize("how", REGISTER)
+def test_a_method_without_its_object_is_refused(how: str) -> None:
+    function = Handler.set_up if "lifespan" in how else Handler.make if "state" in how else Handler.one
+    with pytest.raises(ServiceError, match=rf"Handler\.{function.__name__} is a method without its object, .* as in"):
+        REGISTER[how](Service("line"), function)
+
+
+def test_a_method_is_refused_in_its_class() -> None:
+    service = Service("line")
+    with pytest.raises(ServiceError, match=r"reply: .*Echo\.answer is a method without its object, .* as in Echo"):
+
+        class Echo:
+            @service.reply
+            def answer(self, message: bytes) -> bytes: ...  # type: ignore[empty-body]
+
+    service.reply(Handler().one)
 
 
 @pytest.mark.parametrize(
@@ -211,8 +245,8 @@ def test_a_state_that_cannot_be_made_costs_its_connection_and_no_other(run_async
     run_async(main())
 
 
-@pytest.mark.parametrize("decorated", [True, False])
-def test_a_lifespan_can_be_given_to_the_service(run_async: Any, readiness: str, decorated: bool) -> None:
+@pytest.mark.parametrize("how", ["plain", "@asynccontextmanager", "a lambda", "@service.lifespan", "both decorators"])
+def test_a_lifespan_can_be_given_to_the_service(run_async: Any, readiness: str, how: str) -> None:
     async def main() -> None:
         order: list[str] = []
 
@@ -221,7 +255,13 @@ def test_a_lifespan_can_be_given_to_the_service(run_async: Any, readiness: str, 
             yield b"the state"
             order.append("torn down")
 
-        service = Service("line", lifespan=asynccontextmanager(database) if decorated else database)
+        service = Service("line")
+        if how in ("@service.lifespan", "both decorators"):
+            service.lifespan(database if how == "@service.lifespan" else asynccontextmanager(database))
+        elif how == "a lambda":
+            service = Service("line", lifespan=lambda: database())
+        else:
+            service = Service("line", lifespan=database if how == "plain" else asynccontextmanager(database))
         service.reply(lambda message, connection: connection.service_state)
         async with serving(service, readiness) as (server, _):
             with await Peer.connect(server) as peer:

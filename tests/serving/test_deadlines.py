@@ -82,7 +82,7 @@ def greets(service: Service) -> None:
 
 
 def greets_in_a_conversation(service: Service) -> None:
-    @service.conversation(speaks_first=True)
+    @service.conversation
     async def talk(connection: Any) -> None:
         await connection.send(b"hello")
         async for message in connection:

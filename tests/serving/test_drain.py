@@ -334,7 +334,7 @@ def test_a_conversation_may_wait_for_the_drain(run_async: Any, readiness: str) -
     async def main() -> None:
         service = Service("line")
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             await connection.draining.wait()
             await connection.send(b"we are closing")
@@ -476,7 +476,7 @@ def test_a_conversation_whose_peer_does_not_answer_the_goodbye_goes_on_to_its_en
 
         if kind == "iteration":
 
-            @service.conversation(speaks_first=True)
+            @service.conversation
             async def talk(connection: Connection) -> None:
                 await connection.send(b"hello")
                 async for message in connection:
@@ -485,7 +485,7 @@ def test_a_conversation_whose_peer_does_not_answer_the_goodbye_goes_on_to_its_en
 
         elif kind == "receive":
 
-            @service.conversation(speaks_first=True)
+            @service.conversation
             async def receive(connection: Connection) -> None:
                 await connection.send(b"hello")
                 try:
@@ -577,7 +577,7 @@ def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str
             yield
             order.append("torn down")
 
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def talk(connection: Connection) -> None:
             try:
                 await asyncio.Event().wait()

@@ -185,7 +185,7 @@ async def one_async(a: Any) -> None: ...
     ("goodbye", "text"),
     [
         (two, r"goodbye: .*two takes 2 arguments; expected a function of \(connection\)"),
-        (one_async, "goodbye: .*one_async must be a plain def"),
+        (one_async, "goodbye: .*one_async is an async def; expected a plain def"),
         (None, "goodbye: expected a message or a function of \\(connection\\), got None"),
     ],
 )

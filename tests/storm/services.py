@@ -255,7 +255,7 @@ class Storm:
                     await self._each(message, connection)
 
     def _speaker(self, service: Service) -> None:
-        @service.conversation(speaks_first=True)
+        @service.conversation
         async def storm(connection: Connection) -> None:
             for _ in range(self.round.others["produces"]):
                 self.items += 1

@@ -199,7 +199,7 @@ def mail_server() -> tuple[Service, list[bytes]]:
                 return
             seen.append(line)
 
-    @service.conversation(speaks_first=True)
+    @service.conversation
     async def talk(connection: Any) -> None:
         await connection.send(b"220 mail.example ready")
         async for line in connection:

@@ -18,9 +18,8 @@ from fourtuple.adapters.binding import sockets_of
 from fourtuple.adapters.protocols import adapted
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ServiceError
-from fourtuple.options import Deadlines, Limits, Proxy, check_function, check_type
+from fourtuple.options import Deadlines, Limits, Proxy, call_plain, check_function, check_type, function_name
 from fourtuple.server import Server
-from fourtuple.service.registration import function_name
 
 #: asyncio's servers have no deadlines but that of the handshake, whose value is asyncio's.
 NO_DEADLINES = Deadlines(
@@ -208,7 +207,7 @@ async def _started(
     )
     await server.start()
     if options.on_server is not None:
-        options.on_server(server)
+        call_plain("on_server", options.on_server, server)
     return server
 
 

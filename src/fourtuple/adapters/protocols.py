@@ -14,10 +14,10 @@ from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
 from fourtuple.handlers import Host
-from fourtuple.options import check_callable, check_whole
+from fourtuple.options import check_callable, check_whole, function_name
 from fourtuple.service import Service
 from fourtuple.service.handler import AdaptedHandler
-from fourtuple.service.registration import check_arguments, function_name
+from fourtuple.service.registration import check_arguments
 
 #: What asyncio.start_server() takes as ``limit``.
 DEFAULT_LIMIT = 64 * 1024

@@ -12,9 +12,9 @@ from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
 from fourtuple.handlers import Host
 from fourtuple.handlers.socket_runner import SocketRunner
+from fourtuple.options import function_name
 from fourtuple.service import Service
 from fourtuple.service.handler import AdaptedHandler
-from fourtuple.service.registration import function_name
 
 
 class StandIn:

@@ -21,7 +21,7 @@ from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, OptionError
 from fourtuple.events import ClientStatistics, Event
-from fourtuple.options import Pool, Pushes, Retries
+from fourtuple.options import Pool, Pushes, Retries, call_plain
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import KeyOf
@@ -217,7 +217,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
                     return
                 self._changes.wake()  # a request may wait for the room
                 try:
-                    self._on_push(push)
+                    call_plain("on_push", self._on_push, push)
                 except Exception as error:
                     self.pool.push_failed(error)
         finally:

@@ -12,7 +12,8 @@ from fourtuple.blocking.link import left_receiving
 from fourtuple.blocking.opening import opened
 from fourtuple.blocking.polling import after
 from fourtuple.blocking.shared_socket import Latest
-from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed
+from fourtuple.errors import ConnectionBusy, ConnectionEnded, DeadlinePassed, PermanentFailure
+from fourtuple.options import unrun
 from fourtuple.pool.functions import failure_of
 from fourtuple.pool.plan import Plan
 
@@ -57,14 +58,16 @@ class Attempt:
             raise self.why_ended()
 
     def greet(self, greet: Callable[[Any], object]) -> None:
-        """Call ``greet``. Raises DeadlinePassed if it has not returned in time."""
+        """Call ``greet``. Raises DeadlinePassed if it has not returned in time, PermanentFailure if it did not run."""
         connection, timeout = self.connection, self._plan.chosen.timeout
         assert connection is not None
         if self._until is not None and timeout is not None:
             connection._socket.latest = Latest(self._until, timeout)
         try:
             self.greeting = threading.get_ident()
-            greet(connection)
+            mistake = unrun("greet", greet, greet(connection))
+            if mistake is not None:  # it would be so each time
+                raise PermanentFailure(f"{connection.name}: {mistake}")
         finally:
             self.greeting = None
         connection._socket.latest = None

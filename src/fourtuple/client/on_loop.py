@@ -32,13 +32,13 @@ from fourtuple.errors import (
 )
 from fourtuple.errors.base import interrupts
 from fourtuple.forking import holds, why
+from fourtuple.options import function_name, refuse_unrun
 from fourtuple.pool import ConnectionPool
 from fourtuple.pool.calls import told
 from fourtuple.pool.functions import failure_of
 from fourtuple.pool.plan import Plan, called_in_greet
 from fourtuple.pool.pushes import NOTHING
 from fourtuple.printable import repr_of
-from fourtuple.service.registration import function_name
 from fourtuple.serving.abandon import disown
 
 #: Seconds that close() waits for ``greet`` and ``on_push``, and again after it has cancelled them once more.
@@ -255,6 +255,8 @@ class OnLoop:
                     result = self._on_push(push)
                     if isinstance(result, Awaitable):
                         await result
+                    else:
+                        refuse_unrun("on_push", self._on_push, result)
                 except BaseException as error:
                     if on_request(error):
                         raise

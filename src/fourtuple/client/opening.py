@@ -23,10 +23,9 @@ from fourtuple.four_tuple import Name
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.net.connecting import Answer, Resolve, Steps, Wait, connecting, left, look_up
 from fourtuple.net.names import connection_name
-from fourtuple.options import Deadlines, Limits
+from fourtuple.options import Deadlines, Limits, function_name
 from fourtuple.printable import error_text
 from fourtuple.proxy.header import say_header
-from fourtuple.service.registration import function_name
 from fourtuple.stream import Reason, Stream
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import host_of, tls_wanted

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast
 
@@ -11,7 +12,7 @@ from fourtuple.connection.on_loop import OnLoop
 from fourtuple.connection.timers import Timer
 from fourtuple.engine import Attendant, change_rates
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
-from fourtuple.options import Deadlines, Limits
+from fourtuple.options import Deadlines, Limits, refuse_unrun
 from fourtuple.options.own import changed_deadlines
 from fourtuple.stream import Half
 from fourtuple.typevars import Generic, Out_contra
@@ -138,7 +139,8 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         task is cancelled, a call that still waits is dropped; one that runs goes on to its end, and the connection
         counts against the limits until then. A client uses a thread of the loop's default executor.
 
-        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection and its handler have ended.
+        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection and its handler have ended, and
+        :class:`~fourtuple.errors.HandlerMistake` for an async function: await that one without this call.
         """
         self._check_thread("in_thread", awaited=True)
         attendant = cast("Attendant | None", self._channel.consumer)
@@ -146,4 +148,6 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
             raise ConnectionEnded(f"{self._channel.name}: in_thread() after its end")
         context = contextvars.copy_context()
         result: T = await attendant.in_thread(functools.partial(context.run, function, *arguments, **keywords))
+        if inspect.iscoroutine(result):
+            refuse_unrun("in_thread", function, result)
         return result

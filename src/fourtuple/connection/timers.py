@@ -14,7 +14,7 @@ from typing import Any, cast
 from fourtuple.connection.awaitables import Done, error_of
 from fourtuple.engine import Attendant, Channel
 from fourtuple.errors import TooManyTimers
-from fourtuple.options import check_callable, check_kind, check_range
+from fourtuple.options import check_callable, check_kind, check_range, refuse_unrun
 
 #: The most timers of one connection at once. Each is an entry in the loop's heap, and handlers set them for peers.
 MOST_TIMERS = 64
@@ -99,6 +99,8 @@ class Timer:
             if isawaitable(result) and not isinstance(result, Done):
                 done = functools.partial(self._done, attendant)
                 self._task = attendant.spawn(_awaited(result), self._context, done)
+            else:
+                refuse_unrun("later" if self._interval is None else "every", self._named, result)
         except BaseException as error:
             self._timers.end()
             attendant.caught(error, self._named)

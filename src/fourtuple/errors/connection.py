@@ -140,4 +140,4 @@ class HandlerFailed(FourTupleError):
 
 
 class HandlerMistake(FourTupleError, TypeError):
-    """A handler returned a wrong value. The text names it, what it returned, and what is expected."""
+    """A function of the program returned a wrong value. The text names it, what it returned, and what is expected."""

@@ -12,6 +12,7 @@ from fourtuple.connection.waking import is_receiving, wake_senders
 from fourtuple.engine import Channel
 from fourtuple.handlers import loss
 from fourtuple.handlers.runner import Host, Runner
+from fourtuple.options import unrun
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 
@@ -66,6 +67,8 @@ class AsyncConversation(Runner):
 
     def _end_after(self, task: asyncio.Task[Any]) -> None:
         error = error_of(task)
+        if error is None and not task.cancelled():
+            error = unrun("conversation", self._handler.function, task.result())
         if error is not None:
             self.raised(error)
         elif not task.cancelled():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from fourtuple.handlers.failing import Failing, Told
 from fourtuple.handlers.handler_timeout import HandlerTimeouts
 from fourtuple.handlers.spares import Spares
 from fourtuple.handlers.threads import Threads
+from fourtuple.options import call_plain, refuse_unrun
 from fourtuple.service import ReplyAndClose, Service
 from fourtuple.stream import Half, Path, Reason, Stream
 from fourtuple.tls import TlsInfo
@@ -162,7 +164,9 @@ class Runner(Failing):
 
     def _make_state(self, make: Callable[[], Any]) -> None:
         try:
-            self.connection.state = make()
+            self.connection.state = state = make()
+            if inspect.iscoroutine(state):  # a generator may be the state
+                refuse_unrun("state", make, state)
         except BaseException as error:
             self.caught(error, make)
 
@@ -270,7 +274,7 @@ class Runner(Failing):
         hook = self.service.on_closed
         if hook is not None:
             try:
-                hook(self.connection)
+                call_plain("closed", hook, self.connection)
             except BaseException as error:
                 self.report_handler_error(error, hook)
                 self.pass_on(error)

@@ -14,6 +14,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import UnmappedMessage
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.unhurried import unhurried
+from fourtuple.options import call_plain
 from fourtuple.service import ConversationHandler, Service
 from fourtuple.stream import Half, Reason
 from fourtuple.tls import TlsInfo
@@ -96,11 +97,11 @@ class ThreadConversation(Runner):
         self._untold = threading.Semaphore(_MOST_UNTOLD)
         return True
 
-    def _converse(self) -> Any:
+    def _converse(self) -> None:
         """Run the handler. Called in a thread of the pool."""
         assert self._blocking is not None  # _lend() ran before
         context: contextvars.Context = self.host.context.copy()
-        return context.run(_converse, self._handler.function, self._blocking)
+        context.run(_converse, self._handler.function, self._blocking)
 
     def _secured(self, tls: TlsInfo) -> None:
         """Report that the handler has started TLS. Called in its thread."""
@@ -143,10 +144,10 @@ class ThreadConversation(Runner):
             self._future.cancel()
 
 
-def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> Any:
+def _converse(function: Callable[[BlockingConnection], Any], blocking: BlockingConnection) -> None:
     """Run the handler, then give the socket back to the engine. Called in the handler's thread."""
     try:
         with unhurried():
-            return function(blocking)
+            call_plain("conversation", function, blocking)
     finally:
         give_back(blocking)

@@ -136,7 +136,7 @@ class ThreadReplies(AwaitedReplies):
         """Stop before the next message."""
         if self._task is not None:
             super().lost(reason)
-        elif not self._lost and self._handler.cancel_on_lost:
+        elif not self._lost:
             self._lost = True
             if self._batch is not None:
                 self._batch.stopped = True

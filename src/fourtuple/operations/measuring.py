@@ -19,7 +19,7 @@ from fourtuple.observe.metrics import Meter
 from fourtuple.observe.snapshot import Distribution, Snapshot
 from fourtuple.service import Service
 from fourtuple.service.handler import ReplyHandler
-from fourtuple.service.registration import ReplyKind
+from fourtuple.service.kinds import ReplyKind
 from fourtuple.service.replies import ReplyAndClose
 from fourtuple.typevars import In, L, Out, S
 

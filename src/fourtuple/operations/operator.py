@@ -17,7 +17,7 @@ from fourtuple.observe.combine import each_of
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.running import AnyServer, Operated, control_name, counting, operating
 from fourtuple.operations.servers import Servers
-from fourtuple.options import Operations, check_callable, check_function, check_type
+from fourtuple.options import Operations, call_plain, check_callable, check_function, check_type
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -136,7 +136,7 @@ class Operator:
         check_no_loop("operator.run()", "async with operator: await operator.serve_forever()")
         check_callable("loop_factory", loop_factory)
         check_function("on_start", on_start, "operator")
-        begun = None if on_start is None else partial(on_start, self)
+        begun = None if on_start is None else partial(call_plain, "on_start", on_start, self)
         with stop_signals() as signals, asyncio.Runner(loop_factory=loop_factory) as runner:
 
             async def main() -> int:

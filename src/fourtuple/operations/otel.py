@@ -25,7 +25,7 @@ from fourtuple.operations.measuring import sizes, sizes_of_batch
 from fourtuple.printable import class_of
 from fourtuple.service import Service
 from fourtuple.service.handler import ReplyHandler
-from fourtuple.service.registration import ReplyKind
+from fourtuple.service.kinds import ReplyKind
 from fourtuple.typevars import In, L, Out, S
 
 Attributes = dict[str, str | int]

@@ -31,10 +31,15 @@ from fourtuple.options.declaring import check_keywords as check_keywords
 from fourtuple.options.declaring import declared as declared
 from fourtuple.options.declaring import option as option
 from fourtuple.options.declaring import parse_size as parse_size
+from fourtuple.options.functions import call_plain as call_plain
 from fourtuple.options.functions import check_function as check_function
 from fourtuple.options.functions import code_of as code_of
+from fourtuple.options.functions import function_kind as function_kind
 from fourtuple.options.functions import function_name as function_name
+from fourtuple.options.functions import refuse_unrun as refuse_unrun
 from fourtuple.options.functions import taken_of as taken_of
+from fourtuple.options.functions import unrun as unrun
+from fourtuple.options.functions import with_article as with_article
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.options.limits import OF_THE_SERVER as OF_THE_SERVER

@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.errors import FourTupleError, HandlerMistake, OptionError
 from fourtuple.options.checking import check_callable
 
 
@@ -18,6 +18,25 @@ def function_name(function: Callable[..., Any]) -> str:
     """Return a callable's name with its module, for texts."""
     name = getattr(function, "__qualname__", None) or type(function).__name__
     return f"{getattr(function, '__module__', '')}.{name}".lstrip(".")
+
+
+#: The kinds of functions, as the texts of errors call them.
+PLAIN, GENERATOR, ASYNC, ASYNC_GENERATOR = "def", "generator", "async def", "async generator"
+
+
+def function_kind(given: Callable[..., Any]) -> str:
+    """Return the kind of a function: one of the constants above."""
+    function = code_of(given)
+    if inspect.iscoroutinefunction(function):
+        return ASYNC
+    if inspect.isasyncgenfunction(function):
+        return ASYNC_GENERATOR
+    return GENERATOR if inspect.isgeneratorfunction(function) else PLAIN
+
+
+def with_article(kind: str) -> str:
+    """Return a kind of function for a sentence: ``an async def``."""
+    return f"an {kind}" if kind.startswith("async") else f"a {kind}"
 
 
 def check_function(name: str, function: Any, *arguments: str, awaits: bool = False) -> None:
@@ -28,12 +47,45 @@ def check_function(name: str, function: Any, *arguments: str, awaits: bool = Fal
     check_callable(name, function)
     if function is None:
         return
-    code = code_of(function)
-    if inspect.isgeneratorfunction(code) or inspect.isasyncgenfunction(code):
-        raise OptionError(f"{name}: {function_name(function)} is a generator, which would not run: expected a function")
-    if inspect.iscoroutinefunction(code) and not awaits:
-        raise OptionError(f"{name}: {function_name(function)} must be a plain def, because it is not awaited")
+    kind = function_kind(function)
+    if kind in (GENERATOR, ASYNC_GENERATOR):
+        raise OptionError(
+            f"{name}: {function_name(function)} is {with_article(kind)}, which would not run: expected a function"
+        )
+    if kind == ASYNC and not awaits:
+        raise OptionError(
+            f"{name}: {function_name(function)} is an async def, which is not awaited: expected a plain def"
+        )
     taken_of(name, function, arguments)
+
+
+def call_plain(name: str, function: Callable[..., object], *arguments: object) -> None:
+    """Call a function of the program whose result is of no use. Raises HandlerMistake as :func:`refuse_unrun`."""
+    refuse_unrun(name, function, function(*arguments))
+
+
+def refuse_unrun(name: str, function: Callable[..., Any], returned: object) -> None:
+    """Raise HandlerMistake if a function has returned code that nothing runs; see :func:`unrun`."""
+    if returned is not None and (error := unrun(name, function, returned)) is not None:
+        raise error
+
+
+def unrun(name: str, function: Callable[..., Any], returned: object) -> HandlerMistake | None:
+    """Return the error for a function that has returned code that nothing runs: a coroutine or a generator.
+
+    The kind of the function was checked before, but a plain function may still call an async one and return what that
+    returns. ``name`` is that of its parameter, or of its hook. Returns None if it has returned anything else.
+    """
+    if inspect.iscoroutine(returned):
+        returned.close()  # otherwise Python would warn about it as well
+        kind = "a coroutine, which is not awaited"
+    elif inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        kind = f"{with_article(GENERATOR if inspect.isgenerator(returned) else ASYNC_GENERATOR)}, which would not run"
+    else:
+        return None
+    return HandlerMistake(
+        f"{name}: {function_name(function)} returned {kind}: expected a function that has done its work when it returns"
+    )
 
 
 def taken_of(
@@ -48,6 +100,12 @@ def taken_of(
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         return len(forms[0])  # some builtins have no signature
+    if cls := _class_of_unbound(function, signature):
+        raise kind(
+            f"{name}: {function_name(function)} is a method without its object, "
+            f"its first parameter is {next(iter(signature.parameters))}: give the method of an object, "
+            f"as in {cls}().{function.__name__}"
+        )
     for form in forms:
         try:
             signature.bind(*form)
@@ -57,6 +115,18 @@ def taken_of(
     of = " or ".join(f"({', '.join(form)})" for form in forms)
     expected = f"a function of {of}" if forms[-1] else "a function without arguments"
     raise kind(f"{name}: {function_name(function)} {_needs(signature, len(forms[0]))}; expected {expected}")
+
+
+def _class_of_unbound(function: Callable[..., Any], signature: inspect.Signature) -> str:
+    """Return the name of the class of a method that was taken from it, or is given while it is defined; otherwise "".
+
+    Its object would be missing: another argument would take the place of ``self``.
+    """
+    if not inspect.isfunction(function):
+        return ""
+    *_, owner, _ = ("", "", *function.__qualname__.split("."))
+    first = next(iter(signature.parameters), "")
+    return owner if owner != "<locals>" and first in ("self", "cls") else ""
 
 
 def _needs(signature: inspect.Signature, least: int) -> str:

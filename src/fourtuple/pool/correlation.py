@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
-from fourtuple.options import check_callable, check_function
+from fourtuple.options import check_callable, check_function, refuse_unrun
 from fourtuple.pool.calls import Attempt, Call
 from fourtuple.pool.functions import no_error
 from fourtuple.printable import repr_of, shortened, text_of
@@ -69,7 +69,9 @@ class Correlation:
         if self.is_push is None:
             return False
         try:
-            return bool(self.is_push(message))
+            pushed = self.is_push(message)
+            refuse_unrun("is_push", self.is_push, pushed)
+            return bool(pushed)
         except BaseException as error:
             if self.passes(error):
                 raise

@@ -12,7 +12,17 @@ from fourtuple.errors import Fate, OptionError, PermanentFailure
 from fourtuple.errors.base import interrupts
 from fourtuple.events import Event
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Pool, Pushes, Retries, Sockets, check_flag, check_function, check_timeout, check_type
+from fourtuple.options import (
+    Pool,
+    Pushes,
+    Retries,
+    Sockets,
+    check_flag,
+    check_function,
+    check_timeout,
+    check_type,
+    refuse_unrun,
+)
 from fourtuple.pool.calls import Call, no_one, told, with_fate
 from fourtuple.pool.correlation import Correlation, KeyOf
 from fourtuple.pool.functions import failure_of
@@ -140,7 +150,7 @@ class Plan:
         try:
             check_timeout(timeout)
             if idempotent is None:
-                idempotent = bool(self.idempotent(message)) if callable(self.idempotent) else self.idempotent
+                idempotent = _answer(self.idempotent, message) if callable(self.idempotent) else self.idempotent
             else:
                 check_flag("idempotent", idempotent)
         except StopIteration as error:
@@ -154,6 +164,13 @@ class Plan:
             raise told(failure_of(error, f"client of {self.address}: idempotent="), Fate.NOT_SENT) from error
         seconds = self.options.whole_timeout if timeout is None else timeout
         return Call(message, timeout=seconds, idempotent=idempotent, wake=wake, gone=gone)
+
+
+def _answer(function: Callable[[Any], Any], message: Any) -> bool:
+    """Ask ``idempotent`` about a message. Raises HandlerMistake for a coroutine, which would be true for all."""
+    answer = function(message)
+    refuse_unrun("idempotent", function, answer)
+    return bool(answer)
 
 
 def called_in_greet(address: object, method: str) -> PermanentFailure:

@@ -9,6 +9,7 @@ from dataclasses import fields
 
 from fourtuple.errors.base import interrupts
 from fourtuple.events import ClientStateChanged, ClientStatistics, Event
+from fourtuple.options import call_plain
 from fourtuple.pool.functions import no_error
 
 _log = logging.getLogger("fourtuple")
@@ -42,7 +43,7 @@ class Report:
         if self._observer is None:
             return
         try:
-            self._observer(event)
+            call_plain("observer", self._observer, event)
         except BaseException as error:
             if self._passes(error):
                 raise

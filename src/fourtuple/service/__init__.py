@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from fourtuple._lazy import lazily
 
 if TYPE_CHECKING:
+    from fourtuple.options import function_name
     from fourtuple.service.handler import (
         AdaptedHandler,
         ConversationHandler,
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
         ProgramHandler,
         ReplyHandler,
     )
-    from fourtuple.service.registration import ReplyKind, function_name
+    from fourtuple.service.kinds import ReplyKind
     from fourtuple.service.replies import ReplyAndClose, reply_and_close
     from fourtuple.service.service import Service
 
@@ -38,7 +39,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.service.handler": (
                 *("AdaptedHandler", "ConversationHandler", "Handler", "ProgramHandler", "ReplyHandler"),
             ),
-            "fourtuple.service.registration": ("ReplyKind", "function_name"),
+            "fourtuple.options": ("function_name",),
+            "fourtuple.service.kinds": ("ReplyKind",),
             "fourtuple.service.replies": ("ReplyAndClose", "reply_and_close"),
             "fourtuple.service.service": ("Service",),
         },

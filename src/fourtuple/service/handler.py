@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fourtuple.errors import ServiceError
-from fourtuple.options import check_callable
-from fourtuple.service.registration import (
+from fourtuple.options import check_callable, function_name
+from fourtuple.service.kinds import (
     ReplyKind,
     batch_kind,
-    check_arguments,
     check_may_be_concurrent,
-    function_name,
-    is_blocking,
+    check_may_outlast,
+    conversation_kind,
     reply_kind,
 )
+from fourtuple.service.registration import check_arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,7 @@ def reply_handler(function: Callable[..., Any], threads: bool, concurrency: int,
     check_callable("reply", function, optional=False, kind=ServiceError)
     kind = reply_kind(function, threads)
     check_may_be_concurrent(function, kind, concurrency)
+    check_may_outlast(function, kind, cancel_on_lost)
     wants_connection = check_arguments("reply", function, ("message",), ("message", "connection")) == 2
     return ReplyHandler(function, kind, wants_connection, concurrency, cancel_on_lost)
 
@@ -96,6 +97,7 @@ def batch_handler(function: Callable[..., Any], cancel_on_lost: bool) -> ReplyHa
     """Return the handler for ``@service.replies``."""
     check_callable("replies", function, optional=False, kind=ServiceError)
     kind = batch_kind(function)
+    check_may_outlast(function, kind, cancel_on_lost)
     wants_connection = check_arguments("replies", function, ("messages",), ("messages", "connection")) == 2
     return ReplyHandler(function, kind, wants_connection, 1, cancel_on_lost, batches=True)
 
@@ -103,6 +105,6 @@ def batch_handler(function: Callable[..., Any], cancel_on_lost: bool) -> ReplyHa
 def conversation_handler(function: Callable[..., Any], speaks_first: bool, cancel_on_lost: bool) -> ConversationHandler:
     """Return the handler for ``@service.conversation``."""
     check_callable("conversation", function, optional=False, kind=ServiceError)
-    blocking = is_blocking(function)
+    kind = conversation_kind(function, speaks_first, cancel_on_lost)
     check_arguments("conversation", function, ("connection",))
-    return ConversationHandler(function, blocking, speaks_first, cancel_on_lost)
+    return ConversationHandler(function, kind is ReplyKind.THREAD, speaks_first, cancel_on_lost)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped
+from fourtuple.options import function_name
 from fourtuple.service.handler import Handler, ReplyHandler
-from fourtuple.service.registration import check_hook, check_sole, function_name
+from fourtuple.service.registration import check_hook, check_sole
 from fourtuple.service.replies import Reply
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
 
@@ -90,10 +91,11 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         """
         if message is None:
             raise ServiceError("goodbye: expected a message or a function of (connection), got None")
+        before = self.on_goodbye if self._goodbye is None else self._goodbye
         if callable(message):
-            self.on_goodbye, self._goodbye = check_hook("goodbye", message, ("connection",), self.on_goodbye), None
+            self.on_goodbye = check_hook("goodbye", message, ("connection",), before)
         else:
-            check_sole("goodbye", message, self.on_goodbye)
+            check_sole("goodbye", message, before)
             self.framing.encode(message)
             self.on_goodbye, self._goodbye = lambda _connection: message, message
         self._check_hooks()

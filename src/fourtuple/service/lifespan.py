@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeAlias, cast
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any, TypeAlias
 
 from fourtuple.cancelling import on_request
 from fourtuple.errors import HandlerFailed, ServiceError
-from fourtuple.options import check_callable
-from fourtuple.service.registration import check_lifespan, function_name
+from fourtuple.options import check_callable, function_kind, function_name, seen, with_article
+from fourtuple.options.functions import ASYNC_GENERATOR, PLAIN
+from fourtuple.service.registration import check_arguments
 from fourtuple.typevars import L
 
 #: Makes the context manager that yields the service's state.
@@ -28,29 +30,56 @@ _WRONG_YIELDS = {
 def given_lifespan(given: Callable[[], AbstractAsyncContextManager[L] | AsyncIterator[L]]) -> Lifespan[L]:
     """Return the lifespan of ``Service(lifespan=...)``. Raises ServiceError for a function that cannot be one."""
     check_callable("lifespan", given, kind=ServiceError)
-    made: Any = asynccontextmanager(cast(Any, given)) if check_lifespan(given) else given
-    lifespan: Lifespan[L] = made
-    return lifespan
+    return _checked(given, decorated=False)
 
 
-def decorated_lifespan(given: Callable[[], AsyncIterator[L]]) -> Lifespan[L]:
-    """Return the lifespan of ``@service.lifespan``. Raises ServiceError unless it is an async generator function."""
+def decorated_lifespan(given: Callable[[], AbstractAsyncContextManager[L] | AsyncIterator[L]]) -> Lifespan[L]:
+    """Return the lifespan of ``@service.lifespan``. Raises ServiceError for a function that cannot be one.
+
+    That is an async generator function, with or without ``@asynccontextmanager``. Any other plain function is refused:
+    it is the body of a lifespan in which ``async`` and ``yield`` are missing.
+    """
     check_callable("lifespan", given, optional=False, kind=ServiceError)
-    if not check_lifespan(given):
-        raise ServiceError(f"lifespan: {function_name(given)} must be an async def with one yield")
-    return asynccontextmanager(cast(Any, given))
+    return _checked(given, decorated=True)
+
+
+def _checked(given: Callable[[], Any], *, decorated: bool) -> Lifespan[Any]:
+    kind = function_kind(given)
+    if _made_by(contextmanager, given):
+        raise ServiceError(
+            f"lifespan: {function_name(given)} is made by @contextmanager; "
+            "expected an async def with one yield, under no decorator or under @asynccontextmanager"
+        )
+    manager = kind == PLAIN and (_made_by(asynccontextmanager, given) or not decorated)
+    if not manager and kind != ASYNC_GENERATOR:
+        raise ServiceError(
+            f"lifespan: {function_name(given)} is {with_article(kind)}{'' if 'gen' in kind else ' without a yield'}; "
+            "expected an async def with one yield"
+        )
+    check_arguments("lifespan", given, ())
+    return given if manager else asynccontextmanager(given)
+
+
+def _made_by(decorator: Callable[..., Any], function: Callable[..., Any]) -> bool:
+    """Return whether a function is what a decorator of contextlib returns: all that it returns have the same code."""
+    code: object = getattr(function, "__code__", None)
+    return code is not None and code is decorator(_body).__code__
+
+
+def _body() -> Any:
+    """The function of which :func:`_made_by` makes an example."""
 
 
 @asynccontextmanager
 async def run_lifespan(lifespan: Lifespan[L]) -> AsyncIterator[L]:
     """Set up, yield the service's state, tear down.
 
-    Raises ServiceError if the function does not yield once, and HandlerFailed if it raises CancelledError although
-    nothing has cancelled its task.
+    Raises ServiceError if the function does not yield once, or returns no context manager, and HandlerFailed if it
+    raises CancelledError although nothing has cancelled its task.
     """
     phase, thrown_in = "set-up", None
     try:
-        async with lifespan() as state:
+        async with _manager(lifespan) as state:
             try:
                 yield state
             except BaseException as error:
@@ -73,6 +102,21 @@ async def run_lifespan(lifespan: Lifespan[L]) -> AsyncIterator[L]:
         ) from error
 
 
+def _manager(lifespan: Lifespan[L]) -> AbstractAsyncContextManager[L]:
+    """Make the context manager. Raises ServiceError if the function returns anything else."""
+    made: Any = lifespan()
+    if inspect.isasyncgen(made):  # of a lambda around an async generator function
+        made = asynccontextmanager(lambda: made)()
+    if not isinstance(made, AbstractAsyncContextManager):
+        if inspect.iscoroutine(made):
+            made.close()  # it is never awaited; without this, Python would warn
+        raise ServiceError(
+            f"lifespan: {function_name(lifespan)} returned {seen(made)}; expected an async context manager, "
+            "as an async def with one yield gives it"
+        )
+    return made
+
+
 def begun_by(call: Callable[[], object], inner: Lifespan[L] | None) -> Lifespan[Any]:
     """Return a lifespan whose set-up begins with this call; ``inner`` follows, if there is one."""
 
@@ -82,7 +126,7 @@ def begun_by(call: Callable[[], object], inner: Lifespan[L] | None) -> Lifespan[
         if inner is None:
             yield None
         else:
-            async with inner() as state:
+            async with _manager(inner) as state:
                 yield state
 
     return lifespan if inner is None else functools.wraps(inner)(lifespan)

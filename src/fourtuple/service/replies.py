@@ -2,7 +2,7 @@
 
 The types are for type checkers. They report a handler that takes another type of message than the framing gives, or
 returns a type that the framing cannot send, before the program runs. At run time only the kind of the function
-matters; see :mod:`fourtuple.service.registration`.
+matters; see :mod:`fourtuple.service.kinds`.
 """
 
 from __future__ import annotations

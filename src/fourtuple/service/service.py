@@ -32,8 +32,9 @@ from fourtuple.service.handler import (
     reply_handler,
 )
 from fourtuple.service.hooks import Hooks
+from fourtuple.service.kinds import check_concurrency
 from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
-from fourtuple.service.registration import ONLY_OPTIONS, check_concurrency, check_hook, check_sole
+from fourtuple.service.registration import ONLY_OPTIONS, check_hook, check_sole
 from fourtuple.service.replies import (
     Batch,
     BatchDecorator,
@@ -153,9 +154,11 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         cancel_on_lost
             Whether an ``async def`` is cancelled when its connection is lost: reset, timed out or aborted. Default:
             True, because the peer cannot get its reply. With False it runs to its end, and messages that arrived before
-            the loss are also handled; until then the connection counts against the limits.
+            the loss are also handled; until then the connection counts against the limits. Other kinds are never
+            cancelled.
 
-        Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work.
+        Raises :class:`~fourtuple.errors.ServiceError` for a combination that cannot work, and for an option that has no
+        effect on this kind of function.
         """
 
         check_flag("threads", threads, ServiceError)
@@ -204,7 +207,8 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         cancel_on_lost
             Whether an ``async def`` is cancelled when its connection is lost. Default: True. See :meth:`reply`.
 
-        Raises :class:`~fourtuple.errors.ServiceError` for a generator, which cannot return a list.
+        Raises :class:`~fourtuple.errors.ServiceError` for a generator, which cannot return a list, and for
+        ``cancel_on_lost=False`` with a plain ``def``, which is never cancelled.
         """
         check_flag("cancel_on_lost", cancel_on_lost, ServiceError)
 
@@ -239,10 +243,13 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         ----------
         speaks_first
             The service sends the first message: a plain ``def`` gets its thread at once, not at the peer's first octet.
-            Default: False. The peer's first message keeps its deadline; use ``Service(silent_peers=True)`` for peers
-            that need not send.
+            Default: False. An ``async def`` begins at once in any case. The peer's first message keeps its deadline;
+            use ``Service(silent_peers=True)`` for peers that need not send.
         cancel_on_lost
             Whether an ``async def`` is cancelled when its connection is lost. Default: True. See :meth:`reply`.
+
+        Raises :class:`~fourtuple.errors.ServiceError` for a generator, and for an option that has no effect on this
+        kind of function.
         """
 
         check_flag("speaks_first", speaks_first, ServiceError)
@@ -280,12 +287,18 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
 
     # -- set-up and tear-down -------------------------------------------------------------------------------
 
-    def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]:
+    @overload
+    def lifespan(self, function: Callable[[], AsyncIterator[L]], /) -> Callable[[], AsyncIterator[L]]: ...
+    @overload
+    def lifespan(
+        self, function: Callable[[], AbstractAsyncContextManager[L]], /
+    ) -> Callable[[], AbstractAsyncContextManager[L]]: ...
+    def lifespan(self, function: Any, /) -> Any:
         """Register set-up and tear-down around serving: an async generator function that yields once.
 
-        What it yields is ``connection.service_state`` of every connection. ``Service(lifespan=...)`` does the same,
-        and type checkers infer the type from it. Raises :class:`~fourtuple.errors.ServiceError` for any other function,
-        and for a second one.
+        It may also be decorated with ``@asynccontextmanager``. What it yields is ``connection.service_state`` of every
+        connection. ``Service(lifespan=...)`` does the same, and type checkers infer the type from it. Raises
+        :class:`~fourtuple.errors.ServiceError` for any other function, and for a second one.
         """
         check_sole("lifespan", function, self._lifespan)
         self._lifespan = decorated_lifespan(function)

@@ -13,7 +13,7 @@ _LINES = [(_PRINTABLE * 2)[at : at + _WIDTH] for at in range(len(_PRINTABLE))]
 service: Service[bytes, bytes] = Service(Line("crlf"), name="chargen", silent_peers=True)
 
 
-@service.conversation(speaks_first=True)
+@service.conversation
 async def chargen(connection: Connection) -> None:
     """Send lines. Octets from the peer are discarded; its end of file ends the conversation."""
     pouring = asyncio.ensure_future(_pour(connection))

@@ -9,7 +9,7 @@ from fourtuple.service import Service
 service: Service[bytes, bytes] = Service(Line("crlf"), name="daytime", silent_peers=True)
 
 
-@service.conversation(speaks_first=True)
+@service.conversation
 async def daytime(connection: Connection) -> None:
     """Send the local date and time."""
     await connection.send(time.strftime("%A, %B %d, %Y %H:%M:%S-%Z").encode())

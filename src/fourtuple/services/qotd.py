@@ -17,7 +17,7 @@ _QUOTES = (
 service: Service[bytes, bytes] = Service(Raw(), name="qotd", silent_peers=True)
 
 
-@service.conversation(speaks_first=True)
+@service.conversation
 async def quote(connection: Connection) -> None:
     """Send today's quote, of at most 512 characters, as RFC 865 recommends."""
     await connection.send((_QUOTES[datetime.date.today().toordinal() % len(_QUOTES)] + "\r\n").encode())

@@ -13,7 +13,7 @@ _SECONDS_TO_1970 = 2_208_988_800
 service: Service[bytes, bytes] = Service(Fixed(4), name="time", silent_peers=True)
 
 
-@service.conversation(speaks_first=True)
+@service.conversation
 async def seconds(connection: Connection) -> None:
     """Send the time. The 32 bits overflow in 2036 and begin at 0 again."""
     await connection.send(struct.pack("!I", (int(time.time()) + _SECONDS_TO_1970) % 2**32))

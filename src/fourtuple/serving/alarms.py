@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from fourtuple import events
-from fourtuple.options import Limits, check_choice, check_function, check_kind, check_range, check_whole
+from fourtuple.options import Limits, call_plain, check_choice, check_function, check_kind, check_range, check_whole
 from fourtuple.printable import repr_of
 
 #: The gauges that an alarm can watch.
@@ -78,7 +78,7 @@ class Alarms:
         self._observer(event)
         if alarm.callback is not None:
             try:
-                alarm.callback(event)
+                call_plain("callback", alarm.callback, event)
             except (Exception, asyncio.CancelledError) as error:
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"fourtuple: the callback of {repr_of(alarm)} failed", "exception": error}

@@ -6,6 +6,7 @@ import asyncio
 
 from fourtuple import events
 from fourtuple.errors.base import interrupts
+from fourtuple.options import call_plain
 from fourtuple.printable import repr_of
 
 
@@ -14,7 +15,7 @@ def guarded(observer: events.Observer) -> events.Observer:
 
     def tell(event: events.Event) -> None:
         try:
-            observer(event)
+            call_plain("observer", observer, event)
         except BaseException as error:
             if interrupts(error):  # Ctrl-C in an observer ends the program as anywhere else
                 raise

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
 from fourtuple import events
@@ -20,6 +21,7 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
+    call_plain,
     check_callable,
     check_function,
     check_kind,
@@ -95,7 +97,7 @@ def run(
 
     async def main() -> int:
         server = Server(service, *addresses, **options)
-        begun = None if on_start is None else lambda: on_start(server)
+        begun = None if on_start is None else partial(call_plain, "on_start", on_start, server)
         with suppress(StoppedEarly):
             await serve_until_stopped(Group([server]), signals, begun)
         return server.statistics.aborted

@@ -247,7 +247,7 @@ async def talk_too(connection: Connection[bytes, Octets, Visit, Database]) -> No
     await connection.close()
 
 
-conversation: Callable[..., Coroutine[Any, Any, None]] = octets.conversation(speaks_first=True)(talk_too)
+conversation: Callable[..., Coroutine[Any, Any, None]] = octets.conversation(cancel_on_lost=False)(talk_too)
 
 
 @octets.conversation(speaks_first=True)
