@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from fourtuple import testing as testing
     from fourtuple.address import Address
     from fourtuple.blocking import BlockingConnection
-    from fourtuple.client import Client, connect
+    from fourtuple.client import Client, PushStream, connect
     from fourtuple.connection import Connection, Timer
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
@@ -71,6 +71,7 @@ __all__ = [
     "Pool",
     "Processes",
     "Proxy",
+    "PushStream",
     "Pushes",
     "Reason",
     "Reconnect",
@@ -99,7 +100,7 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.address": ("Address",),
             "fourtuple.four_tuple": ("FourTuple", "UnixName"),
             "fourtuple.blocking": ("BlockingConnection",),
-            "fourtuple.client": ("Client", "connect"),
+            "fourtuple.client": ("Client", "PushStream", "connect"),
             "fourtuple.connection": ("Connection", "Timer"),
             "fourtuple.serving.dialing": ("Dial",),
             "fourtuple.options.endpoint": ("Endpoint",),

@@ -21,11 +21,13 @@ from fourtuple._lazy import lazily
 if TYPE_CHECKING:
     from fourtuple.blocking.client import Client
     from fourtuple.blocking.connection import BlockingConnection
+    from fourtuple.blocking.finished import PeerFinished
     from fourtuple.blocking.opening import connect
+    from fourtuple.blocking.pushes import PushStream
     from fourtuple.blocking.requests import PendingReply
     from fourtuple.blocking.select import wait
 
-__all__ = ["BlockingConnection", "Client", "PendingReply", "connect", "wait"]
+__all__ = ["BlockingConnection", "Client", "PeerFinished", "PendingReply", "PushStream", "connect", "wait"]
 
 if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that every name exists
     __getattr__, __dir__ = lazily(
@@ -34,6 +36,8 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.blocking.opening": ("connect",),
             "fourtuple.blocking.connection": ("BlockingConnection",),
             "fourtuple.blocking.client": ("Client",),
+            "fourtuple.blocking.finished": ("PeerFinished",),
+            "fourtuple.blocking.pushes": ("PushStream",),
             "fourtuple.blocking.requests": ("PendingReply",),
             "fourtuple.blocking.select": ("wait",),
         },

@@ -24,7 +24,7 @@ from fourtuple.events import ClientStatistics, Event
 from fourtuple.options import Pool, Pushes, Retries, call_plain
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
-from fourtuple.pool.correlation import KeyOf
+from fourtuple.pool.correlation import Keys
 from fourtuple.pool.framing_of_client import FramingOfClient
 from fourtuple.pool.plan import Plan
 from fourtuple.pool.pushes import NOTHING
@@ -52,7 +52,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         *,
         greet: Callable[[BlockingConnection[Heard, Told]], object] | None = None,
         ping: Ping | Callable[[], Ping] | None = None,
-        key: KeyOf | tuple[KeyOf, KeyOf] | None = None,
+        key: Keys[Heard, Written] | None = None,
         is_push: Callable[[Heard], bool] | None = None,
         on_push: Callable[[Heard | Gap], object] | None = None,
         pushes: Pushes | None = None,

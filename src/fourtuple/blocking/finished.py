@@ -11,10 +11,12 @@ from fourtuple.stream import Half
 
 
 class PeerFinished:
-    """Like a :class:`threading.Event` that is set by the peer's end of file (FIN), and by the connection's end.
+    """An event, as :class:`threading.Event`, that is set by the peer's end of file (FIN), or by the connection's end.
 
     It asks the kernel, which knows of the FIN before it is received: while octets before it are still unread, and while
     a handler computes. Over TLS it is the FIN that counts, not the close_notify, which only a receive finds.
+
+    :attr:`fourtuple.BlockingConnection.peer_finished` makes it: ``sock`` and ``sending`` are parts of the connection.
     """
 
     __slots__ = ("_sending", "_socket")
@@ -28,7 +30,7 @@ class PeerFinished:
         return self._look(-math.inf, None)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the peer has sent FIN, at most ``timeout`` seconds; return whether it has."""
+        """Wait until the peer has sent FIN, at most ``timeout`` seconds (default: no bound); return whether it has."""
         until = after(timeout, self._socket.clock)
         if self._socket.stream.outbox_size and self._socket.descriptor is not None:
             self._sending.flush()  # replies that waited for the next ones: the peer may wait for them

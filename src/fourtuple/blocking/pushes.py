@@ -19,6 +19,9 @@ class PushStream(PushSource, Generic[In_co]):
     ``for push in client.pushes()``. If the loop ends without :meth:`close`, or its thread ends, the next request raises
     :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not
     read would seem to work. Leaving a ``with`` block without an error closes it.
+
+    :meth:`fourtuple.blocking.Client.pushes` makes it: ``inbox`` holds the pushes that have come, and ``take`` waits for
+    the next one.
     """
 
     def __init__(self, inbox: PushInbox, take: Callable[[float | None], Any]) -> None:
@@ -27,9 +30,9 @@ class PushStream(PushSource, Generic[In_co]):
         super().__init__(inbox, self._watch)
 
     def receive(self, timeout: float | None = None) -> In_co | Gap:
-        """Return the next push or Gap.
+        """Return the next push or Gap; wait for it at most ``timeout`` seconds (default: no bound).
 
-        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` seconds (nothing is lost), and
+        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` (nothing is lost), and
         :class:`~fourtuple.errors.ConnectionEnded` after the client is closed.
         """
         self._watch.thread = threading.current_thread()

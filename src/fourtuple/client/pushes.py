@@ -20,6 +20,9 @@ class PushStream(PushSource, Generic[In_co]):
     ``async for push in client.pushes()``. If the loop ends without :meth:`close`, or its task fails, the next request
     raises :class:`~fourtuple.errors.PushConsumerDied`: otherwise a client whose pushes are not read
     would seem to work. Leaving an ``async with`` block without an error closes it.
+
+    :meth:`fourtuple.Client.pushes` makes it: ``inbox`` holds the pushes that have come from ``whom``, ``take`` waits
+    for the next one, and ``at_hand`` tells whether one waits.
     """
 
     def __init__(
@@ -32,9 +35,9 @@ class PushStream(PushSource, Generic[In_co]):
         super().__init__(inbox, self._watch)
 
     async def receive(self, timeout: float | None = None) -> In_co | Gap:
-        """Return the next push or Gap.
+        """Return the next push or Gap; wait for it at most ``timeout`` seconds (default: no bound).
 
-        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` seconds (nothing is lost), and
+        Raises :class:`~fourtuple.errors.DeadlinePassed` after ``timeout`` (nothing is lost), and
         :class:`~fourtuple.errors.ConnectionEnded` after the client is closed.
         """
         check_timeout(timeout)

@@ -5,17 +5,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from fourtuple.errors import ConnectionBusy, OptionError, UnexpectedMessage
 from fourtuple.options import check_callable, check_function, refuse_unrun
 from fourtuple.pool.calls import Attempt, Call
 from fourtuple.pool.functions import no_error
 from fourtuple.printable import repr_of, shortened, text_of
+from fourtuple.typevars import Heard, Written
 
-#: Returns the key of a message, or None for a message that is not a reply. It takes any message: one function is given
-#: requests and replies, and pyright infers no union of both; nor has a lambda a type beside a framing's text form.
+#: Returns the key of a message, or None for a message that is not a reply.
 KeyOf = Callable[[Any], Hashable]
+#: ``key=`` as a type checker sees it: one function, which takes what is received and what the program writes, or those
+#: of requests and of replies.
+Keys: TypeAlias = (
+    Callable[[Heard | Written], Hashable] | tuple[Callable[[Written], Hashable], Callable[[Heard], Hashable]]
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,10 +23,10 @@ from fourtuple.testing.driving import Outcome, drive
 from fourtuple.testing.fixture_types import TcpClient, TcpServer
 from fourtuple.testing.flaky import FlakyListener
 from fourtuple.testing.framings import Vector, check_framing
-from fourtuple.testing.memory import MemoryPair, async_memory_pair, memory_pair
+from fourtuple.testing.memory import MemoryPair, UnlikePair, async_memory_pair, memory_pair
 from fourtuple.testing.memory_service import MemoryService
 from fourtuple.testing.toxic import Toxic
-from fourtuple.testing.wire import Stuck
+from fourtuple.testing.wire import Stuck, Wire
 
 __all__ = [
     "Clock",
@@ -40,7 +40,9 @@ __all__ = [
     "TcpServer",
     "Toxic",
     "Toxics",
+    "UnlikePair",
     "Vector",
+    "Wire",
     "async_memory_pair",
     "check_framing",
     "counted",

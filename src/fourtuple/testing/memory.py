@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Self, TypeVar, overload
 
 from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
@@ -43,9 +43,8 @@ _ports = itertools.cycle(range(49152, 65536))
 class MemoryPair(Generic[Near, Far, Each]):
     """Two connected connections; ``near, far = pair`` unpacks them.
 
-    With two framings, a type checker knows the types of ``pair.near`` and ``pair.far``, but not of unpacked ones,
-    because an iterator has only one type. As a tuple it would have two, but mypy then infers ``Any`` for what an
-    unpacked connection sends, with one framing, too.
+    ``MemoryPair[Near, Far, Each]`` gives the types of :attr:`near`, of :attr:`far`, and of both, as unpacked. Ends of
+    different types are an :class:`UnlikePair`.
 
     ``near`` and ``far`` are the connections, ``sockets`` what they run on, ``clock`` measures their deadlines.
     :func:`memory_pair` and :func:`async_memory_pair` make it.
@@ -81,6 +80,19 @@ class MemoryPair(Generic[Near, Far, Each]):
         return f"<MemoryPair {self.near!r}, {self.far!r}>"
 
 
+# Only a tuple has a type for each of what it is unpacked to. For ends of one type, an iterator is better: mypy infers
+# Any for what a connection sends that comes in a tuple from a function of its framing.
+class UnlikePair(MemoryPair[Near, Far, Any], tuple[Near, Far]):
+    """A :class:`MemoryPair` of ends with different types, and a tuple of both: with two framings, or of a service.
+
+    ``near``, ``far``, ``sockets`` and ``clock`` are those of a :class:`MemoryPair`.
+    """
+
+    def __new__(cls, near: Near, far: Far, _sockets: object, _clock: object) -> Self:
+        """Make the tuple; the rest is that of a :class:`MemoryPair`."""
+        return tuple.__new__(cls, (near, far))
+
+
 @overload
 def memory_pair(
     framing: Framing[In, Out] | str,
@@ -102,7 +114,7 @@ def memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
     threads: bool = False,
-) -> MemoryPair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut], BlockingConnection]: ...
+) -> UnlikePair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut]]: ...
 def memory_pair(
     framing: Framing | str,
     *,
@@ -126,8 +138,7 @@ def memory_pair(
     Parameters
     ----------
     framing, far_framing
-        How messages are cut, as values or as text. By default the far end has the same framing. With two framings,
-        write ``pair.near`` and ``pair.far``: a checker has no types for ``near, far = memory_pair(...)`` then.
+        How messages are cut, as values or as text. By default the far end has the same framing.
     cut
         The most octets of one read: ``1`` for octet by octet, ``[3, 1]`` for three and one in turn. None, the default,
         means all octets available. ``pair.there.cut()`` and ``pair.back.cut()`` change it for one direction.
@@ -155,7 +166,8 @@ def memory_pair(
         )
 
     near, far = _streams(framing, far_framing, limits, time_())
-    return MemoryPair(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
+    kind = MemoryPair if far_framing is None else UnlikePair
+    return kind(connection(sockets[0], near), connection(sockets[1], far), sockets, clock)
 
 
 @overload
@@ -177,7 +189,7 @@ def async_memory_pair(
     capacity: int = CAPACITY,
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
-) -> MemoryPair[Connection[In, Out], Connection[NewIn, NewOut], Connection]: ...
+) -> UnlikePair[Connection[In, Out], Connection[NewIn, NewOut]]: ...
 def async_memory_pair(
     framing: Framing | str,
     *,
@@ -200,7 +212,7 @@ def async_memory_pair(
     engine = engine_of(link, clock)
     near, far = _streams(framing, far_framing, limits, clock())
     ends = client_of(engine, sockets[0], near, deadlines), client_of(engine, sockets[1], far, deadlines)
-    return MemoryPair(*ends, sockets, clock)
+    return (MemoryPair if far_framing is None else UnlikePair)(*ends, sockets, clock)
 
 
 def new_name() -> FourTuple:

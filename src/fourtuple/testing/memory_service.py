@@ -15,7 +15,7 @@ from fourtuple.server import Server, lifecycle_of
 from fourtuple.service import ConversationHandler, ProgramHandler, Service
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
-from fourtuple.testing.memory import MemoryPair, new_name
+from fourtuple.testing.memory import UnlikePair, new_name
 from fourtuple.testing.memory_engine import client_of, engine_of
 from fourtuple.testing.wire import CAPACITY, Cut, Link, socket_pair
 from fourtuple.testing.witness import Witness, raise_all
@@ -94,14 +94,14 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
     @overload
     def connect(
         self, framing: None = None, *, cut: Cut = None, capacity: int = CAPACITY
-    ) -> MemoryPair[Connection[In_co, Out_contra], Connection[In_co, Out_contra, S, L], Any]: ...
+    ) -> UnlikePair[Connection[In_co, Out_contra], Connection[In_co, Out_contra, S, L]]: ...
     @overload
     def connect(
         self, framing: Framing[NewIn, NewOut] | str, *, cut: Cut = None, capacity: int = CAPACITY
-    ) -> MemoryPair[Connection[NewIn, NewOut], Connection[In_co, Out_contra, S, L], Any]: ...
+    ) -> UnlikePair[Connection[NewIn, NewOut], Connection[In_co, Out_contra, S, L]]: ...
     def connect(
         self, framing: Framing | str | None = None, *, cut: Cut = None, capacity: int = CAPACITY
-    ) -> MemoryPair[Any, Any, Any]:
+    ) -> UnlikePair[Any, Any]:
         """Make a connection; return both of its ends: ``near`` is the client's, ``far`` the service's.
 
         ``pair.there`` and ``pair.back`` are the wires between them, and ``pair.reset()`` breaks both. If the server
@@ -122,7 +122,7 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         sock: Any = sockets[1]
         runner = lifecycle_of(self.server).acceptor.adopt(sock, stream.name.reversed)  # type: ignore[union-attr]
         far: Any = None if runner is None else runner.connection
-        return MemoryPair(near, far, sockets, self.clock)
+        return UnlikePair(near, far, sockets, self.clock)
 
     def __repr__(self) -> str:
         return f"<MemoryService {self.server!r}, {self.clock!r}>"

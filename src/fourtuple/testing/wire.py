@@ -43,7 +43,11 @@ class Stuck(AssertionError):
 
 
 class Wire:
-    """One direction: the octets in flight, and how they arrive. The end of file comes after the last octet."""
+    """One direction: the octets in flight, and how they arrive. The end of file comes after the last octet.
+
+    ``pair.there`` and ``pair.back`` of a :class:`MemoryPair` are wires. ``link`` is what both have in common; ``cut``
+    and ``capacity`` are those of :func:`memory_pair`.
+    """
 
     def __init__(self, link: Link, cut: Cut, capacity: int) -> None:
         if capacity < 1:
@@ -58,7 +62,7 @@ class Wire:
         self.cut(cut)
 
     def cut(self, cut: Cut) -> None:
-        """Bound the octets of each read: ``1`` is octet by octet, ``[3, 1]`` three and one in turn, None no bound."""
+        """Bound the octets of each read by ``cut``: ``1`` is octet by octet, ``[3, 1]`` 3 and 1 in turn, None all."""
         sizes = [cut] if isinstance(cut, int) else None if cut is None else list(cut)
         if sizes is not None and (not sizes or min(sizes) < 1):
             raise ValueError(f"cut is {cut!r}: whole numbers from 1 on, or None")
@@ -70,7 +74,7 @@ class Wire:
             self._allowed, self._fin_allowed = 0, False
 
     def deliver(self, count: int | None = None) -> None:
-        """Let ``count`` octets of a held wire arrive; None means all octets in flight, and their FIN."""
+        """Let ``count`` octets of a held wire arrive. Default: None, which means all in flight, and their FIN."""
         with _changed:
             if self._allowed is not None:
                 self._allowed = len(self._octets) if count is None else self._allowed + count
@@ -111,7 +115,7 @@ class Wire:
     # -- for the sockets ----------------------------------------------------------------------------------
 
     def put(self, data: bytes | memoryview) -> int:
-        """Add as many octets as there is room for; return their number."""
+        """Add as many octets of ``data`` as there is room for; return their number."""
         count = min(self.room, len(data))
         self._octets += data[:count]
         return count
@@ -121,7 +125,7 @@ class Wire:
         self._fin = True
 
     def take(self, size: int) -> bytes:
-        """Take the octets of one read."""
+        """Take the octets of one read of at most ``size``, and return them."""
         count = min(size, self.readable)
         if count and self._sizes is not None:
             count = min(count, next(self._sizes))

@@ -251,6 +251,24 @@ def ping() -> None:
     assert_type(Client(HERE, to_lines, ping=b"x"), Client[int, Octets])
 
 
+def of_two(message: str | int) -> bool:
+    return bool(message)
+
+
+def key(framing: Framing) -> None:
+    assert_type(Client(HERE, asymmetric, key=(of_number, of_text)), Client[str, int])
+    assert_type(Client(HERE, asymmetric, key=of_two), Client[str, int])
+    assert_type(Client(HERE, asymmetric, key=(of_any, of_object)), Client[str, int])
+    assert_type(Client(HERE, asymmetric, key=(lambda m: m.bit_length(), lambda m: m.upper())), Client[str, int])
+    assert_type(Client(HERE, to_lines, key=(lambda m: m[:4], lambda m: m.bit_length())), Client[int, Octets])
+    assert_type(Client(HERE, texts, key=lambda m: m.upper()), Client[str, str])
+    assert_type(Client(HERE, documents, key=lambda m: m["id"]), Client[Any, Any])
+    assert_type(Client(HERE, "line", key=(of_bytes, of_bytes)), Client[Any, Any])
+    assert_type(Client(HERE, framing, key=lambda m: m["id"]), Client[Any, Any])
+    assert_type(Client(HERE, framing, key=of_bytes), Client[Any, Any])
+    assert_type(blocking.Client(HERE, asymmetric, key=(of_number, of_text)), blocking.Client[str, int])
+
+
 def blocks() -> None:
     assert_type(blocking.Client(HERE, Line(), greet=greets_blocking), blocking.Client[bytes, Octets])
     assert_type(blocking.Client(HERE, Line(), greet=greets_octets_blocking), blocking.Client[bytes, Octets])

@@ -81,10 +81,46 @@ def key_of_put(reply: Put) -> int:
     return id(reply)
 
 
+def key_of_get(request: Get) -> int:
+    return id(request)
+
+
+def key_of_all(message: object) -> int:
+    return id(message)
+
+
+def key_of_bytes(message: bytes) -> bytes:
+    return message[:4]
+
+
+def write_get(message: Get) -> bytes:
+    return b"0000"
+
+
+gets = mapped(Fixed(4), read_put, write_get)
+
+
 def keys() -> None:
     assert_type(Client("127.0.0.1:9999", puts, key=key_of_either), Client[Put, Get | Put])
     assert_type(Client("127.0.0.1:9999", puts, key=(key_of_either, key_of_put)), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", puts, key=(key_of_all, key_of_all)), Client[Put, Get | Put])
+    assert_type(Client("127.0.0.1:9999", gets, key=(key_of_get, key_of_put)), Client[Put, Get])
+    assert_type(Client("127.0.0.1:9999", gets, key=key_of_either), Client[Put, Get])
     assert_type(Client("127.0.0.1:9999", Fixed(16), key=lambda message: message[:4]), Client[bytes, Octets])
+    # Requests may be any octets, and are mostly bytes.
+    assert_type(Client("127.0.0.1:9999", Fixed(16), key=key_of_bytes), Client[bytes, Octets])
+    assert_type(Client("127.0.0.1:9999", Fixed(16), key=(key_of_bytes, key_of_bytes)), Client[bytes, Octets])
+    assert_type(
+        Client("127.0.0.1:9999", Fixed(16), key=(lambda message: message[:4], lambda reply: reply[4:8])),
+        Client[bytes, Octets],
+    )
+    assert_type(Client("127.0.0.1:9999", "line+json", key=lambda message: message["id"]), Client[Any, Any])
+    # Also those that a text's framing cannot tell.
+    assert_type(Client("127.0.0.1:9999", "line", key=key_of_bytes), Client[Any, Any])
+    assert_type(
+        Client("127.0.0.1:9999", "line+json", is_push=lambda message: "id" not in message, pushes=Pushes()),
+        Client[Any, Any],
+    )
     fourtuple.blocking.Client("127.0.0.1:9999", numbers, key=lambda number: number.bit_length())
 
 

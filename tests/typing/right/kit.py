@@ -38,7 +38,10 @@ pair = memory_pair(Fixed(16), far_framing=numbers)
 assert_type(pair.near.receive(), bytes)
 assert_type(pair.far.receive(), int)
 one, other = pair
+assert_type(one, BlockingConnection[bytes, Octets, Any, Any])
+assert_type(other, BlockingConnection[int, int, Any, Any])
 other.send(1)
+assert_type(pair[1].receive(), int)
 anything: MemoryPair[BlockingConnection, BlockingConnection, BlockingConnection] = memory_pair("line")
 
 
@@ -56,6 +59,11 @@ async def serve_in_memory() -> None:
         assert_type(pair.far, Connection[int, int, set[str], Any])
         assert_type(await pair.near.request(1), int)
         assert_type(await served.connect(Line()).near.receive(), bytes)
+        client, far = served.connect()
+        assert_type(client, Connection[int, int, Any, Any])
+        assert_type(far.state, set[str])
+        other_client, _ = served.connect(Line())
+        assert_type(await other_client.receive(), bytes)
         served.clock.advance(5)
 
 

@@ -53,6 +53,10 @@ def of_get(message: Get) -> bool:
     return bool(message)
 
 
+def of_put(message: Put) -> bool:
+    return bool(message)
+
+
 def hears_no_gap(push: bytes) -> None: ...
 
 
@@ -84,3 +88,14 @@ def mistaken() -> None:
     Client(HERE, Line(), is_push=of_text)  # wrong
     Client(HERE, numbers, is_push=lambda m: m.startswith("x"))  # wrong
     blocking.Client(HERE, asymmetric, greet=greets_blocking)  # wrong
+    Client(HERE, puts, key=of_get)  # wrong
+    Client(HERE, puts, key=(of_get, of_put))  # wrong
+    Client(HERE, puts, key=(of_put, of_put))  # wrong
+    Client(HERE, asymmetric, key=of_text)  # wrong
+    Client(HERE, asymmetric, key=of_number)  # wrong
+    Client(HERE, asymmetric, key=(of_text, of_number))  # wrong
+    Client(HERE, asymmetric, key=(of_text, of_text))  # wrong
+    Client(HERE, asymmetric, key=(lambda m: m.bit_length(), lambda m: m.bit_length()))  # wrong
+    Client(HERE, Line(), key=lambda m: {m})  # wrong
+    Client(HERE, to_lines, key=(of_number, of_number))  # wrong
+    blocking.Client(HERE, asymmetric, key=(of_text, of_number))  # wrong

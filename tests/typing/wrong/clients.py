@@ -51,6 +51,10 @@ def is_push(message: str) -> bool:
     return bool(message)
 
 
+def is_number(message: int) -> bool:
+    return bool(message)
+
+
 def mistaken() -> None:
     Client("127.0.0.1:9999", Fixed(16), greet=greet)  # wrong
     Client("127.0.0.1:9999", Fixed(16), greet=greet_blocking)  # wrong
@@ -70,6 +74,16 @@ def mistaken() -> None:
     Client("127.0.0.1:9999", numbers, ping=greet)  # wrong
     fourtuple.blocking.Client("127.0.0.1:9999", numbers, ping=b"ping")  # wrong
     Client("127.0.0.1:9999", numbers, key=7)  # wrong
+    Client("127.0.0.1:9999", numbers, key=is_push)  # wrong
+    Client("127.0.0.1:9999", numbers, key=(is_push, is_push))  # wrong
+    Client("127.0.0.1:9999", numbers, key=(read, is_number))  # wrong
+    Client("127.0.0.1:9999", numbers, key=(is_number, is_push))  # wrong
+    Client("127.0.0.1:9999", numbers, key=lambda number: number.encode())  # wrong
+    Client("127.0.0.1:9999", numbers, key=lambda number: [number])  # wrong
+    Client("127.0.0.1:9999", Fixed(16), key=is_number)  # wrong
+    Client("127.0.0.1:9999", Fixed(16), key=(is_number, read))  # wrong
+    fourtuple.blocking.Client("127.0.0.1:9999", Fixed(16), key=is_number)  # wrong
+    fourtuple.blocking.Client("127.0.0.1:9999", Fixed(16), key=(read, is_number))  # wrong
     Client("127.0.0.1:9999", numbers, key=(is_push, is_push, is_push))  # wrong
     Client("127.0.0.1:9999", 16)  # wrong
     Client(9999, Fixed(16))  # wrong

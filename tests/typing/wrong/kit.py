@@ -31,6 +31,11 @@ far.receive().decode()  # wrong
 pair = memory_pair(Fixed(16), far_framing=numbers)
 pair.near.send(1)  # wrong
 pair.far.send(b"octets")  # wrong
+octets_end, numbers_end = pair
+octets_end.send(1)  # wrong
+numbers_end.send(b"octets")  # wrong
+_, last = memory_pair(Fixed(16), far_framing=numbers)
+last.receive().decode()  # wrong
 memory_pair(Fixed(16), cuts=1)  # wrong
 
 
@@ -66,3 +71,8 @@ async def serve_in_memory() -> None:
         await served.connect().near.send(b"octets")  # wrong
         await served.connect().far.send("text")  # wrong
         served.connect(cut="1")  # wrong
+        client, far = served.connect()
+        await client.send(b"octets")  # wrong
+        await far.send(b"octets")  # wrong
+        octets, _ = served.connect(Fixed(16))
+        (await octets.receive()).bit_length()  # wrong
