@@ -20,7 +20,8 @@ from sources import READS_ALL, SOURCE, paths, tree
 # The house, from the ground up. A room is a folder or a file of the package; a file that has another place than its
 # folder stands by its own name. A room may import its own step and the steps below it.
 LADDER = (
-    "_lazy errors _version compiled _fast_path fast_path printable typevars _command forking files backoff cancelling",
+    "_lazy errors _version compiled _fast_path fast_path printable typevars ignored _command forking files "
+    "backoff cancelling",
     "address four_tuple signals",
     "events options",
     "framing rates",
@@ -45,8 +46,8 @@ LADDER = (
 
 # Rooms that see less than their step would let them.
 ONLY = {
-    "events": "errors address four_tuple",
-    "stream": "errors fast_path four_tuple events options framing rates",
+    "events": "errors address four_tuple ignored",
+    "stream": "errors fast_path four_tuple ignored events options framing rates",
     "tls": "errors files address options stream proxy",
     "tls.layer": "errors fast_path stream tls.info tls.records",
     "tls.info": "",
@@ -63,7 +64,7 @@ ONLY = {
     "engine": "errors forking fast_path address four_tuple events options framing rates stream net",
     "pool": "errors backoff address events options framing stream client.options printable typevars",
     "blocking": "errors forking address events options framing stream tls proxy net connection.info "
-    "client.options pool printable typevars _lazy",
+    "client.options pool printable typevars ignored _lazy",
     "serving.values": "",
     "serving.policy": "address options rates.token_bucket",
     "observe": "_lazy errors address four_tuple events stream printable",

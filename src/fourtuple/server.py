@@ -129,7 +129,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         check_function("tap", tap, "stream", "inward", "octets")
         check_choice("readiness", readiness, get_args(ReadinessChoice))
         check_type("engine", engine, Engine)
-        check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm('connections', 1000, call)]")
+        check_type("alarms", alarms, Iterable, optional=False, hint="[Alarm(1000, callback=call)]")
         check_flag("listen", listen)
         if addresses and not listen:
             raise OptionError(f"listen: expected no address with listen=False, got {addresses[0]}")

@@ -120,7 +120,7 @@ SERVER: list[tuple[str, Any, str]] = [
     ("readiness", None, "expected one of auto, nested, portable, got "),
     ("engine", "auto", "expected Engine or None, got "),
     ("alarms", [5], "expected Alarm, got "),
-    ("alarms", Limits(), "expected Iterable, as in [Alarm('connections', 1000, call)], got "),
+    ("alarms", Limits(), "expected Iterable, as in [Alarm(1000, callback=call)], got "),
     ("limit", Limits(), "there is no such option of Server; did you mean limits?"),
     (
         "idle_timeout",

@@ -18,6 +18,7 @@ from fourtuple.adapters.binding import sockets_of
 from fourtuple.adapters.protocols import adapted
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ServiceError
+from fourtuple.ignored import Ignored
 from fourtuple.options import Deadlines, Limits, Proxy, call_plain, check_function, check_type, function_name
 from fourtuple.server import Server
 
@@ -45,7 +46,7 @@ class _Options:
     proxy: Proxy | None
     observer: events.Observer
     readiness: ReadinessChoice
-    on_server: Callable[[Server[Any, Any, Any, Any]], object] | None
+    on_server: Callable[[Server[Any, Any, Any, Any]], Ignored] | None
 
 
 class Installation:
@@ -98,7 +99,7 @@ def install(
     proxy: Proxy | None = None,
     observer: events.Observer | None = None,
     readiness: ReadinessChoice = "auto",
-    on_server: Callable[[Server[Any, Any, Any, Any]], object] | None = None,
+    on_server: Callable[[Server[Any, Any, Any, Any]], Ignored] | None = None,
 ) -> Installation:
     """Put every server that this program makes by asyncio on our listeners, until :func:`uninstall`.
 

@@ -20,7 +20,8 @@ from fourtuple.blocking.pushes import PushStream
 from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, OptionError
-from fourtuple.events import ClientStatistics, Event
+from fourtuple.events import ClientStatistics, Observer
+from fourtuple.ignored import Ignored
 from fourtuple.options import Pool, Pushes, Retries, call_plain
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
@@ -50,16 +51,16 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         address: Address | str,
         framing: FramingOfClient[In_co, Out_contra, Ping, Heard, Told, Written] | str,
         *,
-        greet: Callable[[BlockingConnection[Heard, Told]], object] | None = None,
+        greet: Callable[[BlockingConnection[Heard, Told]], Ignored] | None = None,
         ping: Ping | Callable[[], Ping] | None = None,
         key: Keys[Heard, Written] | None = None,
         is_push: Callable[[Heard], bool] | None = None,
-        on_push: Callable[[Heard | Gap], object] | None = None,
+        on_push: Callable[[Heard | Gap], Ignored] | None = None,
         pushes: Pushes | None = None,
         idempotent: Callable[[Written], bool] | bool = False,
         pool: Pool | None = None,
         retries: Retries | None = None,
-        observer: Callable[[Event], object] | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         plan = Plan.of(

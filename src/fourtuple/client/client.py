@@ -20,7 +20,8 @@ from fourtuple.client.pushes import PushStream
 from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
 from fourtuple.errors import Fate, FourTupleError, OptionError
-from fourtuple.events import ClientStatistics, Event
+from fourtuple.events import ClientStatistics, Observer
+from fourtuple.ignored import Ignored
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
@@ -82,12 +83,12 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         ping: Ping | Callable[[], Ping] | None = None,
         key: Keys[Heard, Written] | None = None,
         is_push: Callable[[Heard], bool] | None = None,
-        on_push: Callable[[Heard | Gap], object] | None = None,
+        on_push: Callable[[Heard | Gap], Ignored | Awaitable[object]] | None = None,
         pushes: Pushes | None = None,
         idempotent: Callable[[Written], bool] | bool = False,
         pool: Pool | None = None,
         retries: Retries | None = None,
-        observer: Callable[[Event], object] | None = None,
+        observer: Observer | None = None,
         **options: Unpack[ClientOptions],
     ) -> None:
         plan = Plan.of(

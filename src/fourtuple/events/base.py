@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias, TypeVar, dataclass_transform
 
+from fourtuple.ignored import Ignored
+
 E = TypeVar("E")
 
 
@@ -50,5 +52,5 @@ class Event:
         return hash(self._values())
 
 
-#: Any callable that takes one event.
-Observer: TypeAlias = Callable[[Event], None]
+#: Any callable that takes one event and is not awaited.
+Observer: TypeAlias = Callable[[Event], Ignored]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.errors import ServiceError
+from fourtuple.ignored import Ignored
 from fourtuple.observe.combine import each_of
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.running import AnyServer, Operated, control_name, counting, operating
@@ -124,7 +125,7 @@ class Operator:
         self,
         *,
         loop_factory: LoopFactory | None = None,
-        on_start: Callable[[Operator], object] | None = None,
+        on_start: Callable[[Operator], Ignored] | None = None,
     ) -> int:
         """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.
 

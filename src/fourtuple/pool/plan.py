@@ -10,7 +10,7 @@ from fourtuple.address import Address
 from fourtuple.client.options import Connect
 from fourtuple.errors import Fate, OptionError, PermanentFailure
 from fourtuple.errors.base import interrupts
-from fourtuple.events import Event
+from fourtuple.events import Observer
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import (
     Pool,
@@ -49,7 +49,7 @@ class Plan:
     correlation: Correlation
     ping: Callable[[], Any] | None
     idempotent: Callable[[Any], bool] | bool
-    observer: Callable[[Event], object] | None
+    observer: Observer | None
     awaits: bool
     greets: bool
 
@@ -69,7 +69,7 @@ class Plan:
         greet: Callable[[Any], object] | None,
         ping: Any,
         idempotent: Callable[[Any], bool] | bool,
-        observer: Callable[[Event], object] | None,
+        observer: Observer | None,
         awaits: bool,
     ) -> Plan:
         """Check the arguments. Raises AddressError, FramingTextError and OptionError, before a socket is opened.

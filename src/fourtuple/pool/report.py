@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from fourtuple.errors.base import interrupts
-from fourtuple.events import ClientStateChanged, ClientStatistics, Event
+from fourtuple.events import ClientStateChanged, ClientStatistics, Event, Observer
 from fourtuple.options import call_plain
 from fourtuple.pool.functions import no_error
 
@@ -24,7 +24,7 @@ class Report:
     def __init__(
         self,
         address: str,
-        observer: Callable[[Event], object] | None,
+        observer: Observer | None,
         passes: Callable[[BaseException], bool] = no_error,
     ) -> None:
         self.address = address

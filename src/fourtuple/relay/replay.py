@@ -12,7 +12,7 @@ from fourtuple.relay.cutting import Cutter
 from fourtuple.relay.recording import Recording
 
 #: Called with the offset of the first octet that differs, the recorded octets from there, and those that came.
-OnDifference = Callable[[int, bytes, bytes], None]
+OnDifference = Callable[[int, bytes, bytes], object]
 
 
 class Player:

@@ -180,7 +180,7 @@ class ReplayTarget(_PairTarget):
         return f"{REPLAY}{self._path}"
 
 
-def differing(observer: events.Observer, number: int) -> Callable[[int, bytes, bytes], None]:
+def differing(observer: events.Observer, number: int) -> Callable[[int, bytes, bytes], object]:
     """Return what tells the observer of a difference in conversation ``number`` of a recording."""
     return lambda offset, recorded, came: observer(ReplayDiffers(number, offset, recorded, came))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from fourtuple.errors import FourTupleError, ServiceError
 from fourtuple.framing import Framing, Unmapped
+from fourtuple.ignored import Ignored
 from fourtuple.options import function_name
 from fourtuple.service.handler import Handler, ReplyHandler
 from fourtuple.service.registration import check_hook, check_sole
@@ -39,7 +40,7 @@ class Hooks(Generic[In_co, Out_contra, S, L]):
         return function
 
     def closed(
-        self, function: Callable[[Connection[In_co, Out_contra, S, L]], object], /
+        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Ignored], /
     ) -> Callable[[Connection[In_co, Out_contra, S, L]], Any]:
         """Register ``function(connection)``, called inline when a connection has ended, for any reason."""
         self.on_closed = check_hook("closed", function, ("connection",), self.on_closed)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 from fourtuple import events
+from fourtuple.ignored import Ignored
 from fourtuple.options import Limits, call_plain, check_choice, check_function, check_kind, check_range, check_whole
 from fourtuple.printable import repr_of
 
@@ -38,7 +39,7 @@ class Alarm:
     threshold: int
     gauge: Gauge = "connections"
     interval: float = 5.0
-    callback: Callable[[events.AlarmRaised], object] | None = None
+    callback: Callable[[events.AlarmRaised], Ignored] | None = None
 
     def __post_init__(self) -> None:
         check_choice("gauge", self.gauge, get_args(Gauge))

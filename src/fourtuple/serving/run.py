@@ -15,6 +15,7 @@ from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.engine import Engine, ReadinessChoice
 from fourtuple.errors import HandlerFailed, ServiceError
+from fourtuple.ignored import Ignored
 from fourtuple.options import (
     Deadlines,
     Limits,
@@ -65,7 +66,7 @@ def run(
     service: Service[In, Out, S, L],
     *addresses: str | Address | socket.socket | Endpoint,
     loop_factory: LoopFactory | None = None,
-    on_start: Callable[[Server[In, Out, S, L]], object] | None = None,
+    on_start: Callable[[Server[In, Out, S, L]], Ignored] | None = None,
     **options: Unpack[ServerOptions],
 ) -> int:
     """Serve until SIGINT or SIGTERM, then drain; return how many connections had to be aborted.

@@ -42,7 +42,7 @@ class ServerThread:
         loop: Callable[[], asyncio.AbstractEventLoop | None],
         base: CodeType,
         whom: Callable[[], str],
-        observer: Callable[[events.Event], None],
+        observer: events.Observer,
     ) -> None:
         self._thread = thread
         self._pulse = Pulse(loop)

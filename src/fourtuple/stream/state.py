@@ -29,6 +29,7 @@ from fourtuple.errors import UnmappedMessage
 from fourtuple.events import Reason, Statistics
 from fourtuple.four_tuple import FourTuple, Name
 from fourtuple.framing import Decoder, Framing, decoder_of
+from fourtuple.ignored import Ignored
 from fourtuple.options import Limits
 from fourtuple.rates.throttle import Throttle
 from fourtuple.stream.fields import StreamFields
@@ -136,7 +137,7 @@ class State(StreamFields):
         #: for reply handlers: their replies would accumulate without bound.
         self.duplex: bool = False
         #: Gets the octets of the conversation, decrypted: ``tap(stream, inward, octets)``, for hex dumps and captures.
-        self.tap: Callable[[Any, bool, bytes], None] | None = None
+        self.tap: Callable[[Any, bool, bytes], Ignored] | None = None
         #: Holds the conversation to its rates; None if there are no rates.
         self.throttle: Throttle | None = None
         # Counters.

@@ -9,6 +9,7 @@ from fourtuple.errors import ConnectionBusy, ConnectionEnded, ConnectionLost, De
 from fourtuple.events import Reason
 from fourtuple.four_tuple import Name
 from fourtuple.framing import Decoder, Framing, decoder_of
+from fourtuple.ignored import Ignored
 from fourtuple.options import Deadlines, Limits
 from fourtuple.options.own import changed_limits, limits_with_own
 from fourtuple.rates.throttle import Throttle
@@ -24,7 +25,7 @@ from fourtuple.stream.unframed import Unframed
 from fourtuple.stream.values import Half, Path
 
 #: ``tap(stream, inward, octets)``.
-Tap: TypeAlias = "Callable[[Stream, bool, bytes], None]"
+Tap: TypeAlias = "Callable[[Stream, bool, bytes], Ignored]"
 
 _OPEN, _SPECIAL = Half.OPEN, Path.SPECIAL
 

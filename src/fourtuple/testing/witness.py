@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fourtuple import events
@@ -13,7 +13,7 @@ from fourtuple.errors.framing import FramingError, is_mistake
 class Witness:
     """Passes events on, and records the errors of handlers and the mistakes of framings."""
 
-    def __init__(self, observer: Callable[[events.Event], None] | None, may_raise: Any) -> None:
+    def __init__(self, observer: events.Observer | None, may_raise: Any) -> None:
         self._observer = observer
         self._may_raise = may_raise
         self._lock = threading.Lock()
