@@ -428,6 +428,33 @@ def test_an_abandoned_reply_keeps_its_place(clients: Clients, peer: Peer) -> Non
     assert client.statistics.abandoned == 0
 
 
+def test_no_reply_goes_to_another_request_behind_one_that_was_never_answered(clients: Clients, peer: Peer) -> None:
+    """Several at once, in the order of the requests: each is answered with its own reply, or fails."""
+    client = clients(peer, pool=Pool(request_timeout=0.3, whole_timeout=SECONDS))
+    client.wait_ready(SECONDS)
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                line = peer.accept()
+                while message := line.hear():
+                    if message != b"never":
+                        line.say(message.upper())
+
+    serving = clients.begin(serve)
+    with pytest.raises(DeadlinePassed):
+        client.request(b"never", timeout=0.05)
+    asked = {message: clients.begin(client.request, message) for message in (b"%d a" % each for each in range(8))}
+    outcomes = [(message, each.exception(SECONDS) or each.result()) for message, each in asked.items()]
+    wrong = [each for each in outcomes if isinstance(each[1], bytes) and each[1] != each[0].upper()]
+    assert not wrong
+    assert any(isinstance(each[1], DeadlinePassed) for each in outcomes)  # its reply was taken for the late one
+    assert "abandoned" in reasons(clients)
+    peer.shut()
+    client.close()
+    serving.result(SECONDS)
+
+
 def test_too_many_abandoned_replies_end_the_connection(clients: Clients, peer: Peer) -> None:
     client = clients(peer, pool=Pool(max_abandoned=2))
     client.wait_ready(SECONDS)

@@ -407,13 +407,12 @@ def test_a_server_that_leaves_one_request_without_a_reply() -> None:
     pool._report = Report("server", told.append)
     first = ask(pool, "first", timeout=1.0)
     member, link = dial(pool, 0.0)
+    second = ask(pool, "second", 0.5, timeout=1.5)
+    beside = ask(pool, "beside", 0.5, timeout=9.0)
     link.taken = link.position
     pool.advance(1.0)
     with pytest.raises(DeadlinePassed, match="its late reply will be dropped"):
         first.result()
-    second = ask(pool, "second", 1.0, timeout=1.0)
-    beside = ask(pool, "beside", 1.5, timeout=9.0)
-    link.taken = link.position
     pool.received(member, "SECOND", 1, 1.5)
     pool.advance(2.0)
     with pytest.raises(DeadlinePassed, match="only a late reply to an earlier one came; the order of replies is in"):
@@ -427,6 +426,81 @@ def test_a_server_that_leaves_one_request_without_a_reply() -> None:
     assert link.sent == ["third"]
     pool.received(other, "THIRD", 1, 2.0)
     assert third.result() == "THIRD"
+
+
+def test_behind_a_request_that_was_given_up_there_is_one_at_a_time() -> None:
+    """If the server leaves it without a reply, that to the next one is taken for it, and no other one is given to it."""
+    pool = make_pool(request_timeout=None)
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    pool.give_up(first, 0.5)
+    second = ask(pool, "second", 1.0, timeout=1.0)
+    third = ask(pool, "third", 1.0, timeout=0.5)
+    fourth = ask(pool, "fourth", 1.0, timeout=9.0)
+    assert link.sent == ["first", "second"]
+    pool.received(member, "SECOND", 1, 1.2)  # dropped, as the late one
+    pool.advance(1.5)
+    assert link.sent == ["first", "second"]
+    with pytest.raises(
+        DeadlinePassed, match="a request was given up on it, and until one is answered in time"
+    ) as caught:
+        third.result()
+    assert caught.value.fate is Fate.NOT_SENT
+    link.taken = link.position
+    pool.advance(2.0)
+    with pytest.raises(DeadlinePassed, match="only a late reply to an earlier one came"):
+        second.result()
+    _, link = dial(pool, 2.0)
+    assert link.sent == ["fourth"]
+    assert not fourth.done
+
+
+def test_a_late_reply_and_one_in_time_end_the_doubt() -> None:
+    pool = make_pool()
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    pool.give_up(first, 0.5)
+    asked = [ask(pool, number) for number in range(3)]
+    assert link.sent == ["first", 0]
+    for message in ("FIRST", 0):
+        pool.received(member, message, 1, 1.0)
+        pool.advance(1.0)
+    assert link.sent == ["first", 0, 1, 2]
+    for number in (1, 2):
+        pool.received(member, number, 1, 2.0)
+    assert [call.result() for call in asked] == [0, 1, 2]
+
+
+def test_replies_to_requests_sent_before_one_was_given_up_prove_nothing() -> None:
+    pool = make_pool(request_timeout=None)
+    first = ask(pool, "first")
+    member, link = dial(pool, 0.0)
+    second, third = ask(pool, "second"), ask(pool, "third", timeout=2.0)
+    link.taken = link.position
+    pool.give_up(first, 0.5)
+    after = ask(pool, "after", 1.0)
+    pool.received(member, "SECOND", 1, 1.0)  # dropped, as the late one
+    pool.received(member, "THIRD", 1, 1.0)
+    pool.advance(1.0)
+    assert second.result() == "THIRD"  # they cannot be told apart
+    assert link.sent == ["first", "second", "third"]
+    pool.advance(2.0)
+    with pytest.raises(DeadlinePassed, match="only a late reply to an earlier one came"):
+        third.result()
+    other, link = dial(pool, 2.0)
+    pool.received(other, "AFTER", 1, 2.0)
+    assert after.result() == "AFTER"
+
+
+def test_in_doubt_another_connection_takes_the_rest() -> None:
+    pool = make_pool(max_connections=2)
+    first = ask(pool, "first")
+    _, link = dial(pool, 0.0)
+    pool.give_up(first, 0.5)
+    ask(pool, "second")
+    ask(pool, "third")
+    _, other = dial(pool, 0.5)
+    assert (link.sent, other.sent) == (["first", "second"], ["third"])
 
 
 def test_late_replies_that_all_come_keep_the_connection() -> None:

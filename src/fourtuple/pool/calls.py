@@ -137,7 +137,19 @@ class Call:
 class Attempt:
     """A call that was handed to one connection: its place there. A place without a call is abandoned."""
 
-    __slots__ = ("behind", "call", "fresh", "key", "late_before", "made_for", "member", "over", "sent_at", "start")
+    __slots__ = (
+        "behind",
+        "call",
+        "fresh",
+        "given_up_before",
+        "key",
+        "late_before",
+        "made_for",
+        "member",
+        "over",
+        "sent_at",
+        "start",
+    )
 
     def __init__(self, call: Call, member: Any, key: Any, start: int, sent_at: float, *, fresh: bool) -> None:
         self.call: Call | None = call
@@ -148,6 +160,8 @@ class Attempt:
         self.member: Any = member
         #: The late replies that this connection had brought before the request.
         self.late_before: int = member.late
+        #: The requests that had been given up there before this one: see ``Member.given_up``.
+        self.given_up_before: int = member.given_up
         #: Whether its reply has come, or never will.
         self.over: bool = False
         #: What its reply is told by; None if replies come in order.

@@ -48,8 +48,8 @@ class Member:
         self.live: int = 0
         #: The late replies that it has brought, which were dropped.
         self.late: int = 0
-        #: The requests that were given up here since one was answered in time, or no reply was owed any more, which
-        #: both show that the server answers each; and the moment of the first.
+        #: The requests that were given up here since one that was sent after them was answered in time, or no reply was
+        #: owed any more, which both show that the server answers each; and the moment of the first.
         self.given_up: int = 0
         self.given_up_since: float = now
         #: The requests that it was given.
@@ -76,6 +76,16 @@ class Member:
     def idle(self) -> bool:
         """Whether it owes no reply, not even an abandoned one."""
         return not len(self.outstanding)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a request was given up, and none behind it has been answered in time, where the order tells replies.
+
+        The server may leave that request without a reply. Then the reply to the next one is taken for the late one, and
+        dropped: that request gets none. But one more behind it would have its reply given to it. So there is only one at
+        a time until one is answered in time.
+        """
+        return self.outstanding.in_order and self.given_up > 0
 
     @property
     def abandoned(self) -> int:

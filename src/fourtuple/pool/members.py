@@ -83,6 +83,8 @@ class Members:
                 continue
             if member.idle:
                 return member
+            if member.in_doubt and member.live:
+                continue
             # All outstanding ones, those abandoned too: their replies come before that of a new request.
             if best is None or len(member.outstanding) < len(best.outstanding):
                 best = member

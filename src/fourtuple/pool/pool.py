@@ -210,7 +210,7 @@ class ConnectionPool(Connecting):
         if call.failure is not None:
             return f"tried {call.tries} time{'s' * (call.tries > 1)}, last: {said(call.failure)}{following}"
         if len(self.members):
-            return self._no_gap() or "no connection was free in that time"
+            return self._no_gap() or f"no connection was free in that time{self._doubt()}"
         if self.dialler.busy:
             begun = "greet" if self.dialler.state is Dial.GREETING else "an attempt to connect"
             before = f"{said(last)}; after that " if last is not None else ""
@@ -220,6 +220,12 @@ class ConnectionPool(Connecting):
         if last is not None:
             return f"the client waits {pause:.1f} s before it connects again, because of this: {said(last)}"
         return "not connected in that time"
+
+    def _doubt(self) -> str:
+        """Say that a connection waits for a proof of its order; empty if none does."""
+        if not any(each.usable and each.in_doubt and each.live for each in self.members):
+            return ""
+        return ": a request was given up on it, and until one is answered in time, there is one at a time; give key="
 
     def _attempt_deadline(self, call: Call, attempt: Attempt, now: float) -> None:
         which, seconds = self._reply_within(call) or ("", 0.0)

@@ -61,7 +61,9 @@ class Receiving(Losing):
             member.live -= 1
             if call.kind is Kind.REQUEST:
                 self._report.count("replies")
-                member.given_up = 0
+                # One that was sent before another was given up may have got the reply of a third: it proves nothing.
+                if attempt.given_up_before == member.given_up:
+                    member.given_up = 0
             elif call.kind is Kind.PING:
                 member.checking = False  # before its next look is reckoned, which is the next ping
         if member.idle:
