@@ -429,7 +429,7 @@ def test_a_server_that_leaves_one_request_without_a_reply() -> None:
 
 
 def test_behind_a_request_that_was_given_up_there_is_one_at_a_time() -> None:
-    """If the server leaves it without a reply, that to the next one is taken for it, and no other one is given to it."""
+    """If the server leaves it without a reply, that to the next one is taken for it, and no other is given to it."""
     pool = make_pool(request_timeout=None)
     first = ask(pool, "first")
     member, link = dial(pool, 0.0)

@@ -82,8 +82,8 @@ class Member:
         """Whether a request was given up, and none behind it has been answered in time, where the order tells replies.
 
         The server may leave that request without a reply. Then the reply to the next one is taken for the late one, and
-        dropped: that request gets none. But one more behind it would have its reply given to it. So there is only one at
-        a time until one is answered in time.
+        dropped: that request gets none. But the reply to one more behind it would be given to it. So there is only one
+        at a time until one is answered in time.
         """
         return self.outstanding.in_order and self.given_up > 0
 
