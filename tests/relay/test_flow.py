@@ -179,7 +179,7 @@ def test_room_is_what_may_still_be_read() -> None:
     ("wrong", "said"),
     [
         ({"latency": -1}, "latency is -1, it must be at least 0"),
-        ({"latency": float("nan")}, "latency is nan"),
+        ({"latency": float("nan")}, "latency: expected a finite number, got nan"),
         ({"slice": 0}, "slice is 0, it must be at least 1"),
         ({"bandwidth": 0}, "bandwidth is 0, it must be above 0"),
         ({"corrupt": 1.5}, "corrupt is 1.5, it must be a probability"),

@@ -21,6 +21,7 @@ from fourtuple.errors import (
     MessageTooLong,
     WouldBlock,
 )
+from fourtuple.framing import Line
 from fourtuple.stream import Reason
 from fourtuple.testing import Clock, Stuck, async_memory_pair, memory_pair
 from fourtuple.testing.wire import socket_of
@@ -303,9 +304,9 @@ def test_two_threads_and_the_end(call: str) -> None:
     assert ended == [ConnectionEnded]
 
 
-@pytest.mark.parametrize("bad", [0, [], [1, 0]])
+@pytest.mark.parametrize("bad", [0, [], [1, 0], "1", True, 1.0, ["1"], Line()])
 def test_a_cut_that_cuts_nothing(bad: Any) -> None:
-    with pytest.raises(ValueError, match="cut is"):
+    with pytest.raises(ValueError, match="cut: expected None, or a whole number of octets, 1 or more, or several"):
         memory_pair("line", cut=bad)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -235,16 +236,39 @@ def test_the_proxy_can_be_left_at_any_time(server: Server) -> None:
     ("toxics", "says"),
     [
         ({"latency": -1}, "latency is -1, it must be at least 0"),
-        ({"latency": "1s"}, "latency is '1s', it must be a number"),
-        ({"jitter": None}, "jitter is None, it must be a number"),
-        ({"bandwidth": True}, "bandwidth is True, it must be a number"),
+        ({"latency": "1s"}, "latency: expected a number, got '1s'"),
+        ({"jitter": None}, "jitter: expected a number, got None"),
+        ({"bandwidth": True}, "bandwidth: expected a number or None, got True"),
         ({"slice": 0}, "slice is 0, it must be at least 1"),
         ({"bandwidth": 0}, "silent=True lets nothing pass"),
         ({"reset_after": -1}, "reset_after is -1"),
+        ({"reset_after": 1.5}, "reset_after: expected a whole number or None, got 1.5"),
+        ({"slice": 1.5}, "slice: expected a whole number or None, got 1.5"),
+        ({"silent": "no"}, "silent: expected True or False, got 'no'"),
     ],
 )
 def test_what_cannot_be(toxics: Any, says: str) -> None:
     with pytest.raises(OptionError, match=says):
         Toxics(**toxics)
-    with pytest.raises(OptionError, match="buffer is 0"):
-        Toxic("127.0.0.1:1", buffer=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"buffer": 0}, "buffer: expected a whole number of octets, 1 or more, got 0"),
+        ({"buffer": "64k"}, "buffer: expected a whole number of octets, 1 or more, got '64k'"),
+        ({"upstream": "slow"}, "upstream: expected Toxics or None, as in Toxics(latency=0.2), got 'slow'"),
+        ({"downstream": {"latency": 1}}, "downstream: expected Toxics or None, as in Toxics(latency=1), got {'lat"),
+        ({"seed": "x"}, "seed: expected int, got 'x'"),
+        ({"target": Service("line")}, "target: expected Server, Address or str, as in Toxic(server), got <Service"),
+    ],
+)
+def test_an_argument_that_cannot_be(options: Any, says: str) -> None:
+    with pytest.raises(OptionError, match=re.escape(says)):
+        Toxic(**{"target": "127.0.0.1:1", **options})
+
+
+@pytest.mark.parametrize("direction", ["upstream", "downstream"])
+def test_other_toxics_that_are_none(server: Server, direction: str) -> None:
+    with Toxic(server) as proxy, pytest.raises(OptionError, match=f"{direction}: expected Toxics, as in"):
+        setattr(proxy, direction, None)

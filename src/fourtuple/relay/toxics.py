@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from fourtuple.errors import OptionError
-from fourtuple.options import seen
+from fourtuple.options import check_kind, check_type, seen
 from fourtuple.options.checking import LARGEST
 
 
@@ -55,8 +55,7 @@ class Toxics:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name != "silent" and not (_is_number(value) or (value is None and field.default is None)):
-                raise OptionError(f"{field.name} is {value!r}, it must be a number")
+            check_kind(field.name, value, str(field.type))
             if value is not None and value > LARGEST:
                 raise OptionError(f"{field.name} is {seen(value)}, it must be no more than {LARGEST}")
         for name in ("latency", "jitter", "slice_variation", "slice_delay", "finish_delay"):
@@ -78,8 +77,9 @@ class Toxics:
         return bool(self.corrupt or self.duplicate or self.reorder)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def check_toxics(name: str, value: object, *, optional: bool = True) -> None:
+    """Raise OptionError for what is not a set of toxics."""
+    check_type(name, value, Toxics, optional=optional, hint="Toxics(latency=0.2)")
 
 
 def _at_least(name: str, value: float | None, least: int) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fourtuple.errors import OptionError
+from fourtuple.options import check_kind
+
 
 class Clock:
     """The clock for deadlines in a test: ``clock()`` returns the time, :meth:`advance` moves it.
 
     ::
 
-        pair = async_memory_pair("line", clock=Clock())
+        pair = async_memory_pair("line")
         pair.clock.advance(600)  # a connection that is idle for ten minutes is closed now
 
-    ``start`` is the first time, in seconds. It has no meaning of its own; the default is 0.
+    ``start`` is the first time, in seconds. It has no meaning of its own; the default is 0. Raises
+    :class:`~fourtuple.errors.OptionError` for what is not a number.
     """
 
     def __init__(self, start: float = 0.0) -> None:
+        check_kind("start", start, "float", "seconds")
         #: Seconds. The starting point has no meaning, as in time.monotonic().
         self.now: float = start
         self._watchers: list[Callable[[], None]] = []
@@ -25,9 +30,13 @@ class Clock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Move the time on by ``seconds`` and check all deadlines. Raises :class:`ValueError` for a negative step."""
-        if not seconds >= 0:
-            raise ValueError(f"a clock cannot go back: advance({seconds!r})")
+        """Move the time on by ``seconds`` and check all deadlines.
+
+        Raises :class:`~fourtuple.errors.OptionError` for a negative step, and for what is not a number.
+        """
+        check_kind("seconds", seconds, "float", "seconds")
+        if seconds < 0:
+            raise OptionError(f"seconds: a clock cannot go back: advance({seconds!r})")
         self.now += seconds
         for look in list(self._watchers):
             look()

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fourtuple.errors import MessageError
+from fourtuple.errors import MessageError, OptionError
 from fourtuple.framing.base import Decoder, Framing
+from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
+from fourtuple.options import check_whole, refuse, seen
 from fourtuple.testing.cutting import shown
 from fourtuple.testing.failures import ERRORS, LIMIT, broken
 from fourtuple.typevars import Generic, M
@@ -59,8 +61,12 @@ def drive(
     It asks for at most ``limit`` messages at a time. With ``gaps``, the decoder is told of a silence after each piece;
     with ``end``, the end of file follows. A MessageError ends the stream. Raises :class:`AssertionError` if the decoder
     does not repeat this error at later calls, if it returns more than ``limit`` messages, or if it raises any other
-    exception.
+    exception, and :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
+    framing = parse_framing(framing)
+    check_pieces("pieces", pieces)
+    if limit is not None:
+        check_whole("limit", limit, 1, "messages")
     decoder = framing.decoder() if decoder is None else decoder
     outcome: Outcome[M | Unmapped] = Outcome()
     try:
@@ -79,6 +85,17 @@ def drive(
         raised = f"{shown(pieces)} made the decoder raise {error!r}"
         raise AssertionError(f"{framing}: {raised}, which is not a MessageError\n  {ERRORS}") from error
     return outcome
+
+
+def check_pieces(name: str, pieces: object) -> None:
+    """Raise OptionError for octets alone, which would be taken as a series of numbers, and for what is no series."""
+    if isinstance(pieces, bytes | bytearray | memoryview):
+        raise OptionError(f"{name}: expected several pieces of octets, got {seen(pieces)}; write [{seen(pieces)}]")
+    if isinstance(pieces, str) or not isinstance(pieces, Iterable):
+        refuse(name, pieces, "several pieces of octets, as in [b'one', b'two']")
+    for piece in pieces if isinstance(pieces, list | tuple) else ():
+        if not isinstance(piece, bytes | bytearray | memoryview):
+            refuse(name, piece, "octets in each piece")
 
 
 def _batches(

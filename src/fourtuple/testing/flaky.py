@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from fourtuple.engine import Listener
+from fourtuple.errors import OptionError
+from fourtuple.options import check_type
 from fourtuple.server import Server
 
 
@@ -23,10 +25,16 @@ class FlakyListener:
     ``script`` has one entry for each call of accept(2): a number of :mod:`errno` or an :class:`OSError` to raise, or
     None for a normal call. After the script, and after the block, all calls are normal. The server calls accept(2) when
     a connection is queued; if the call fails, the connection stays in the accept queue. Usable from any thread. Raises
-    ValueError for a closed listener.
+    :class:`~fourtuple.errors.OptionError` for an argument of another type, a server that does not listen, and a closed
+    listener.
     """
 
     def __init__(self, listener: Listener | Server, *script: int | OSError | None) -> None:
+        check_type("listener", listener, Listener, Server, optional=False)
+        if isinstance(listener, Server) and not listener.listeners:
+            raise OptionError(f"listener: {listener!r} does not listen")
+        for step in script:
+            check_type("script", step, int, OSError, hint="errno.EMFILE")
         self._listener = listener.listeners[0] if isinstance(listener, Server) else listener
         self._script = deque(script)
         #: The errors raised so far, in order.
@@ -40,7 +48,7 @@ class FlakyListener:
     def __enter__(self) -> Self:
         original = self._listener._socket
         if original is None:
-            raise ValueError(f"{self._listener!r} is closed")
+            raise OptionError(f"listener: {self._listener!r} is closed")
         self._listener._socket = _FlakySocket(original, self)  # type: ignore[assignment]
         return self
 

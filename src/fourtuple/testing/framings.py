@@ -18,6 +18,7 @@ from fourtuple.framing.custom_framing import Custom
 from fourtuple.framing.duplex_framing import Duplex
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
+from fourtuple.options import check_flag, check_type, refuse, seen
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
@@ -38,6 +39,8 @@ class Vector(Generic[M]):
     ``error`` is the type of the error after the messages, raised at once or at the end of file. ``canonical`` says
     whether the encoder writes exactly these octets; the encoder is not checked for a vector with an error. ``final``
     says that only the end of file ends the last message, so that nothing can follow.
+
+    Raises :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
 
     octets: bytes
@@ -45,6 +48,16 @@ class Vector(Generic[M]):
     error: type[MessageError] | None = None
     canonical: bool = True
     final: bool = False
+
+    def __post_init__(self) -> None:
+        check_type("octets", self.octets, bytes, optional=False)
+        if isinstance(self.messages, bytes | str) or not isinstance(self.messages, Sequence):
+            refuse("messages", self.messages, f"a list of messages, as in [{seen(self.messages)}]")
+        error = self.error
+        if error is not None and not (isinstance(error, type) and issubclass(error, MessageError)):
+            refuse("error", error, "a class of MessageError or None")
+        check_flag("canonical", self.canonical)
+        check_flag("final", self.final)
 
 
 def check_framing(
@@ -78,8 +91,14 @@ def check_framing(
 
     ``garbage=False`` skips the garbage, for third-party parsers, which may treat garbage as they like. Each vector is a
     :class:`Vector` or a tuple ``(octets, messages[, error])``. ``seed`` seeds the random cuts and the garbage; its
-    default is 0. Raises :class:`AssertionError`, which says which promise was broken and how to fix it.
+    default is 0. Raises :class:`AssertionError`, which says which promise was broken and how to fix it, and
+    :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
+    parse_framing(framing)  # raises for what is no framing
+    check_flag("text", text)
+    check_flag("garbage", garbage)
+    check_type("seed", seed, int, optional=False)
+    check_type("vectors", vectors, Iterable, optional=False, hint="[(b'one\\n', [b'one'])]")
     known: list[Vector[M]] = [_vector(each) for each in vectors]
     assert known, "no vectors: nothing would be checked"
     dice = random.Random(seed)
@@ -113,7 +132,7 @@ def _vector(given: Any) -> Vector:
     if isinstance(given, Vector):
         return given
     if not isinstance(given, tuple) or not 2 <= len(given) <= 3:
-        raise TypeError(f"a vector is {given!r}; expected a Vector or a tuple (octets, messages[, error])")
+        refuse("vectors", given, "a Vector or a tuple (octets, messages[, error]) in each place")
     return Vector(*given)
 
 

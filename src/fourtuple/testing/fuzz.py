@@ -15,8 +15,9 @@ from collections.abc import Iterable, Sequence
 from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
+from fourtuple.options import check_type, check_whole
 from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
-from fourtuple.testing.driving import Outcome, drive
+from fourtuple.testing.driving import Outcome, check_pieces, drive
 
 #: The only errors that ``feed`` and ``finish`` may raise, for any octets.
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
@@ -26,8 +27,13 @@ def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -
     """Run ``cases`` random cases; return how many of their streams ended in an error.
 
     ``corpus`` holds octets that the framing knows. Raises :class:`AssertionError` if an outcome depends
-    on the cut, or if an error is not documented.
+    on the cut, or if an error is not documented, and :class:`~fourtuple.errors.OptionError` for an argument of another
+    type.
     """
+    framing = parse_framing(framing)
+    check_pieces("corpus", corpus)
+    check_whole("cases", cases, 0)
+    check_type("seed", seed, int, optional=False)
     known = [octets for octets in corpus if octets] or [SPICE]
     dice = random.Random(seed)
     errors = 0

@@ -15,7 +15,7 @@ from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
 from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Deadlines, Limits
+from fourtuple.options import Deadlines, Limits, check_flag, check_type
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
 from fourtuple.testing.memory_engine import client_of, engine_of
@@ -149,7 +149,12 @@ def memory_pair(
         The same as in :func:`fourtuple.blocking.connect`, for both ends.
     threads
         True if each end is used by a separate thread. Calls then really wait, and the clock is real.
+
+    Raises :class:`~fourtuple.errors.OptionError` for an argument that has another type or cannot be, and
+    :class:`~fourtuple.errors.FramingTextError` for a framing that cannot be read.
     """
+    check_flag("threads", threads)
+    _check(limits, deadlines)
     clock = None if threads else Clock()
     sockets = socket_pair(Link(clock), cut=cut, capacity=capacity)
     time_ = clock or time.monotonic
@@ -204,8 +209,9 @@ def async_memory_pair(
     ``framing``, ``far_framing``, ``cut``, ``capacity``, ``limits`` and ``deadlines`` are those of :func:`memory_pair`.
 
     Their deadlines are measured with ``pair.clock``, which only ``pair.clock.advance(seconds)`` moves. The
-    ``timeout`` of a call is measured by the loop, in real time.
+    ``timeout`` of a call is measured by the loop, in real time. Raises as :func:`memory_pair`.
     """
+    _check(limits, deadlines)
     clock = Clock()
     link = Link(clock)
     sockets = socket_pair(link, cut=cut, capacity=capacity)
@@ -218,6 +224,11 @@ def async_memory_pair(
 def new_name() -> FourTuple:
     """Return the name of another connection in memory, as its near end sees it."""
     return FourTuple(_NEAR, next(_ports), _FAR, 9999)
+
+
+def _check(limits: Limits | None, deadlines: Deadlines | None) -> None:
+    check_type("limits", limits, Limits)
+    check_type("deadlines", deadlines, Deadlines)
 
 
 def _streams(

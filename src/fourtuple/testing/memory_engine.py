@@ -10,6 +10,7 @@ from fourtuple.client import Waker
 from fourtuple.connection import Connection
 from fourtuple.engine import Channel, Engine, ReadinessChoice
 from fourtuple.engine.readiness import ERR, HUP, Readiness, Ready, Swept, Watcher
+from fourtuple.errors import WrongThread
 from fourtuple.options import Deadlines
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
@@ -79,8 +80,14 @@ class MemoryEngine(Engine):
 
 
 def engine_of(link: Link, clock: Clock) -> MemoryEngine:
-    """Make an engine on the running loop for the sockets of a link."""
-    engine = MemoryEngine(asyncio.get_running_loop(), clock=clock)
+    """Make an engine on the running loop for the sockets of a link. Raises WrongThread if there is none."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        raise WrongThread(
+            "connections in memory: no event loop runs in this thread", "make them in a coroutine"
+        ) from None
+    engine = MemoryEngine(loop, clock=clock)
     link.on_change.append(engine.look)
     clock.on_advance(engine.sweep)
     return engine

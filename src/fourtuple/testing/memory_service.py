@@ -10,7 +10,7 @@ from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Deadlines, Limits, Proxy, Tls
+from fourtuple.options import Deadlines, Limits, Proxy, Tls, check_type
 from fourtuple.server import Server, lifecycle_of
 from fourtuple.service import ConversationHandler, ProgramHandler, Service
 from fourtuple.stream import Stream
@@ -43,6 +43,8 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         As of :class:`fourtuple.Server`. The clients have the defaults of :func:`fourtuple.connect`.
     may_raise
         The exceptions that handlers may raise: one class, or a tuple of them. Default: none.
+
+    Raises :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
 
     def __init__(
@@ -56,15 +58,16 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
         observer: events.Observer | None = None,
         may_raise: type[BaseException] | tuple[type[BaseException], ...] = (),
     ) -> None:
+        check_type("service", service, Service, optional=False)
         handler = service.handler
         if isinstance(handler, ProgramHandler) or (isinstance(handler, ConversationHandler) and handler.blocking):
             what = "a program" if isinstance(handler, ProgramHandler) else "a conversation in a thread"
             raise ServiceError(f"{handler.name}: {what} needs a socket; test it with the fixture tcp_server")
+        self._witness = Witness(observer, may_raise)
         #: The clock of the server and of all connections.
         self.clock: Clock = Clock()
         self._link = Link(self.clock)
         self._engine = engine_of(self._link, self.clock)
-        self._witness = Witness(observer, may_raise)
         #: The server: ``statistics``, ``connections``, ``broadcast()``, ``drain()``. It has no address.
         self.server: Server[In_co, Out_contra, S, L] = Server(
             service,

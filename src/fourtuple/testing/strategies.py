@@ -8,12 +8,15 @@ from hypothesis import strategies as st
 
 from fourtuple.errors import EncodeError
 from fourtuple.framing.base import Framing
+from fourtuple.framing.text import parse_framing
+from fourtuple.options import check_type
 from fourtuple.testing.cutting import SPICE, cut
 from fourtuple.typevars import Out
 
 
 def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:
-    """All ways of cutting a stream, including empty pieces."""
+    """All ways of cutting a stream, including empty pieces. Raises OptionError for a stream that is not bytes."""
+    check_type("stream", stream, bytes, optional=False)
     return st.lists(st.integers(0, len(stream)), max_size=24).map(lambda places: cut(stream, places))
 
 
@@ -28,7 +31,12 @@ def messages(framing: Framing[Any, bytes], values: None = None) -> st.SearchStra
 @overload
 def messages(framing: Framing[Any, Out], values: st.SearchStrategy[Out]) -> st.SearchStrategy[list[Out]]: ...
 def messages(framing: Framing, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[list[Any]]:
-    """Lists of messages that the framing can encode, drawn from ``values``; by default octets."""
+    """Lists of messages that the framing can encode, drawn from ``values``; by default octets.
+
+    Raises :class:`~fourtuple.errors.OptionError` for values that are not a strategy.
+    """
+    framing = parse_framing(framing)
+    check_type("values", values, st.SearchStrategy)
 
     def encodes(message: Any) -> bool:
         try:

@@ -16,7 +16,8 @@ from typing import Self
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.errors import OptionError
 from fourtuple.forking import ours
-from fourtuple.relay.toxics import Toxics
+from fourtuple.options import check_type, check_whole
+from fourtuple.relay.toxics import Toxics, check_toxics
 from fourtuple.server import Server
 from fourtuple.testing.toxic_links import Link, Network
 
@@ -44,7 +45,7 @@ class Toxic:
     seed
         The seed of the jitter. Default: 0, so that each run is the same.
 
-    Raises :class:`~fourtuple.errors.OptionError` for a ``buffer`` below 1.
+    Raises :class:`~fourtuple.errors.OptionError` for an argument of another type, and for a ``buffer`` below 1.
     """
 
     def __init__(
@@ -56,8 +57,11 @@ class Toxic:
         buffer: int = 65536,
         seed: int = 0,
     ) -> None:
-        if buffer < 1:
-            raise OptionError(f"buffer is {buffer!r}, it must be at least 1")
+        check_type("target", target, Server, Address, str, optional=False, hint="Toxic(server)")
+        check_toxics("upstream", upstream)
+        check_toxics("downstream", downstream)
+        check_whole("buffer", buffer, 1, "octets")
+        check_type("seed", seed, int, optional=False)
         self.target: Address = target.address if isinstance(target, Server) else Address.parse(target)
         self._network = Network(self.target, upstream or Toxics(), downstream or Toxics(), buffer=buffer, seed=seed)
         self._runner: asyncio.Runner | None = None
@@ -85,6 +89,7 @@ class Toxic:
         self._change(False, toxics)
 
     def _change(self, up: bool, toxics: Toxics) -> None:
+        check_toxics("upstream" if up else "downstream", toxics, optional=False)
         self._network.toxics[up] = toxics
         self._call(self._network.wake)
 

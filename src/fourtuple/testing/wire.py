@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeAlias
 
 from fourtuple.engine.readiness import ERR, HUP, IN, OUT, RDHUP
+from fourtuple.options import check_whole, refuse
 from fourtuple.testing.clock import Clock
 
 #: The most octets of each read: one number for all reads, or several numbers that are used in turn.
@@ -50,8 +51,7 @@ class Wire:
     """
 
     def __init__(self, link: Link, cut: Cut, capacity: int) -> None:
-        if capacity < 1:
-            raise ValueError(f"capacity is {capacity!r}, a wire must hold at least 1 octet")
+        check_whole("capacity", capacity, 1, "octets")
         self._link = link
         self._octets = bytearray()
         self._capacity = capacity
@@ -63,9 +63,11 @@ class Wire:
 
     def cut(self, cut: Cut) -> None:
         """Bound the octets of each read by ``cut``: ``1`` is octet by octet, ``[3, 1]`` 3 and 1 in turn, None all."""
-        sizes = [cut] if isinstance(cut, int) else None if cut is None else list(cut)
-        if sizes is not None and (not sizes or min(sizes) < 1):
-            raise ValueError(f"cut is {cut!r}: whole numbers from 1 on, or None")
+        sizes: list[int] = []
+        if cut is not None:
+            sizes = list(cut) if isinstance(cut, Iterable) else [cut]
+            if not sizes or not all(type(each) is int and each >= 1 for each in sizes):
+                refuse("cut", cut, "None, or a whole number of octets, 1 or more, or several, as in [3, 1]")
         self._sizes: Iterator[int] | None = itertools.cycle(sizes) if sizes else None
 
     def hold(self) -> None:
@@ -75,6 +77,8 @@ class Wire:
 
     def deliver(self, count: int | None = None) -> None:
         """Let ``count`` octets of a held wire arrive. Default: None, which means all in flight, and their FIN."""
+        if count is not None:
+            check_whole("count", count, 0, "octets")
         with _changed:
             if self._allowed is not None:
                 self._allowed = len(self._octets) if count is None else self._allowed + count

@@ -7,13 +7,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from fourtuple import events
+from fourtuple.errors import OptionError
 from fourtuple.errors.framing import FramingError, is_mistake
+from fourtuple.options import check_function, seen
 
 
 class Witness:
-    """Passes events on, and records the errors of handlers and the mistakes of framings."""
+    """Passes events on, and records the errors of handlers and the mistakes of framings.
+
+    Raises OptionError for an ``observer`` that cannot be called with an event, and for a ``may_raise`` that is neither
+    a class of exceptions nor a tuple of them.
+    """
 
     def __init__(self, observer: events.Observer | None, may_raise: Any) -> None:
+        check_function("observer", observer, "event")
+        classes = may_raise if isinstance(may_raise, tuple) else (may_raise,)
+        for each in classes:
+            if not (isinstance(each, type) and issubclass(each, BaseException)):
+                instead = f"; write {type(each).__name__}" if isinstance(each, BaseException) else ""
+                raise OptionError(
+                    f"may_raise: expected a class of exceptions, or a tuple of them, got {seen(each)}{instead}"
+                )
         self._observer = observer
         self._may_raise = may_raise
         self._lock = threading.Lock()
