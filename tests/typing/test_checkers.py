@@ -73,3 +73,17 @@ def test_each_wrong_line_is_reported_and_no_right_one(reported: Lines) -> None:
         told += [f"{path}:{number} is wrong, and was passed" for number in sorted(wrong - set(lines))]
         told += [f"{path}:{number} is right: {lines[number]}" for number in sorted(set(lines) - wrong)]
     assert not told, "\n".join(told)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("checkers")
+@pytest.mark.parametrize(
+    ("file", "handler"), [("services", "gives_text"), ("handlers", "gives_one_text"), ("handlers", "gives_a_set")]
+)
+def test_a_handler_that_returns_a_wrong_type_is_told_so(reported: Lines, file: str, handler: str) -> None:
+    path = HERE / "wrong" / f"{file}.py"
+    after = next(number for number, line in enumerate(path.read_text().splitlines()) if f"def {handler}(" in line)
+    told = reported[path][after]
+    assert re.search(r'"(str|set\[str\])"|-> (str|set\[str\])|\], (str|set\[str\])\]', told)
+    assert "positional parameter" not in told.partition(" is incompatible with ")[0]

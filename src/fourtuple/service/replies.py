@@ -7,15 +7,10 @@ matters; see :mod:`fourtuple.service.kinds`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Never, Protocol, TypeAlias, TypeVar, overload
+from collections.abc import AsyncIterable, Coroutine, Iterator, Sequence
+from typing import Any, Never, Protocol, TypeAlias, TypeVar, overload
 
-from fourtuple.framing.base import Octets
-from fourtuple.typevars import Generic, In, L, Out, S
-
-if TYPE_CHECKING:
-    from fourtuple.blocking import BlockingConnection
-    from fourtuple.connection import Connection
+from fourtuple.typevars import Generic, Out
 
 Message_co = TypeVar("Message_co", covariant=True)
 
@@ -49,91 +44,28 @@ def reply_and_close(message: Any = None) -> ReplyAndClose[Any]:
 Reply: TypeAlias = Out | ReplyAndClose[Out] | None
 #: What a plain function may return: a reply, or the generator of several.
 PlainReplies: TypeAlias = Reply[Out] | Iterator[Reply[Out]]
+#: What an ``async def`` may return.
+LaterReply: TypeAlias = Coroutine[Any, Any, Reply[Out]]
+#: What async code may return: a reply, or the async generator of several.
+LaterReplies: TypeAlias = LaterReply[Out] | AsyncIterable[Reply[Out]]
 #: What a reply handler of any kind may return.
-Replies: TypeAlias = PlainReplies[Out] | Coroutine[Any, Any, Reply[Out]] | AsyncIterator[Reply[Out]]
-
-#: What a handler of batches may return: a list or a tuple, with the reply to each message.
-Batch: TypeAlias = Sequence[Reply[Out]] | Coroutine[Any, Any, Sequence[Reply[Out]]]
-
-# If messages are octets, a decorated handler keeps its exact type. A bound cannot use the type variables of a class, so
-# a handler of other messages has their types in its parameters, and returns Any.
-OctetReplies = TypeVar("OctetReplies", bound=Replies[Octets])
-PlainOctetReplies = TypeVar("PlainOctetReplies", bound=PlainReplies[Octets])
-OctetBatch = TypeVar("OctetBatch", bound=Batch[Octets])
+Replies: TypeAlias = PlainReplies[Out] | LaterReplies[Out]
 
 
-class ReplyDecorator(Protocol[In, Out, S, L]):
-    """What ``service.reply(concurrency=8)`` returns: it registers a reply handler of any kind."""
+class ListOrTuple(Protocol[Message_co]):
+    """A list, a tuple, or another sequence, but no text, which is a Sequence of texts: ``in`` takes any object here."""
 
+    def __contains__(self, value: object, /) -> bool: ...
+    def __iter__(self) -> Iterator[Message_co]: ...
+    def __len__(self) -> int: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: ReplyDecorator[bytes, Octets, S, L], function: Callable[[bytes], OctetReplies], /
-    ) -> Callable[[bytes], OctetReplies]: ...
+    def __getitem__(self, index: int, /) -> Message_co: ...
     @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: ReplyDecorator[bytes, Octets, S, L],
-        function: Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies],
-        /,
-    ) -> Callable[[bytes, Connection[bytes, Octets, S, L]], OctetReplies]: ...
-    @overload
-    def __call__(self, function: Callable[[In], Replies[Out]], /) -> Callable[[In], Any]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[In, Connection[In, Out, S, L]], Replies[Out]], /
-    ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
+    def __getitem__(self, index: slice, /) -> Sequence[Message_co]: ...
+    def __reversed__(self) -> Iterator[Message_co]: ...
 
 
-class ThreadedReplyDecorator(Protocol[In, Out, S, L]):
-    """What ``service.reply(threads=True)`` returns: it registers a plain function, or a generator function."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: ThreadedReplyDecorator[bytes, Octets, S, L], function: Callable[[bytes], PlainOctetReplies], /
-    ) -> Callable[[bytes], PlainOctetReplies]: ...
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: ThreadedReplyDecorator[bytes, Octets, S, L],
-        function: Callable[[bytes, Connection[bytes, Octets, S, L]], PlainOctetReplies],
-        /,
-    ) -> Callable[[bytes, Connection[bytes, Octets, S, L]], PlainOctetReplies]: ...
-    @overload
-    def __call__(self, function: Callable[[In], PlainReplies[Out]], /) -> Callable[[In], Any]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[In, Connection[In, Out, S, L]], PlainReplies[Out]], /
-    ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
-
-
-class BatchDecorator(Protocol[In, Out, S, L]):
-    """What ``service.replies(cancel_on_lost=False)`` returns: it registers a handler of batches."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: BatchDecorator[bytes, Octets, S, L], function: Callable[[list[bytes]], OctetBatch], /
-    ) -> Callable[[list[bytes]], OctetBatch]: ...
-    @overload
-    def __call__(  # type: ignore[overload-overlap]
-        self: BatchDecorator[bytes, Octets, S, L],
-        function: Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch],
-        /,
-    ) -> Callable[[list[bytes], Connection[bytes, Octets, S, L]], OctetBatch]: ...
-    @overload
-    def __call__(self, function: Callable[[list[In]], Batch[Out]], /) -> Callable[[list[In]], Any]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[list[In], Connection[In, Out, S, L]], Batch[Out]], /
-    ) -> Callable[[list[In], Connection[In, Out, S, L]], Any]: ...
-
-
-class ConversationDecorator(Protocol[In, Out, S, L]):
-    """What ``service.conversation(speaks_first=True)`` returns: an ``async def`` gets a Connection, a plain ``def``
-    a BlockingConnection."""
-
-    @overload
-    def __call__(
-        self, function: Callable[[Connection[In, Out, S, L]], Coroutine[Any, Any, None]], /
-    ) -> Callable[[Connection[In, Out, S, L]], Coroutine[Any, Any, None]]: ...
-    @overload
-    def __call__(
-        self, function: Callable[[BlockingConnection[In, Out, S, L]], None], /
-    ) -> Callable[[BlockingConnection[In, Out, S, L]], None]: ...
+#: What an ``async def`` for batches may return: the reply to each message.
+LaterBatch: TypeAlias = Coroutine[Any, Any, ListOrTuple[Reply[Out]]]
+#: What a handler of batches may return.
+Batch: TypeAlias = ListOrTuple[Reply[Out]] | LaterBatch[Out]

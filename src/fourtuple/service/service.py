@@ -15,7 +15,7 @@ raises an error there.
 from __future__ import annotations
 
 import copy
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 
@@ -23,6 +23,22 @@ from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.base import Octets
 from fourtuple.options import check_callable, check_flag, check_type
+from fourtuple.service.decorators import (
+    AsyncBatchDecorator,
+    AsyncConversation,
+    AsyncReplyDecorator,
+    BatchDecorator,
+    BlockingConversation,
+    ConcurrentReplyDecorator,
+    ConcurrentThreadedReplyDecorator,
+    ConversationDecorator,
+    OctetBatch,
+    OctetReplies,
+    OfBatch,
+    OfMessage,
+    ReplyDecorator,
+    ThreadedReplyDecorator,
+)
 from fourtuple.service.handler import (
     AdaptedHandler,
     Handler,
@@ -35,20 +51,10 @@ from fourtuple.service.hooks import Hooks
 from fourtuple.service.kinds import check_concurrency
 from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
 from fourtuple.service.registration import ONLY_OPTIONS, check_hook, check_sole
-from fourtuple.service.replies import (
-    Batch,
-    BatchDecorator,
-    ConversationDecorator,
-    OctetBatch,
-    OctetReplies,
-    Replies,
-    ReplyDecorator,
-    ThreadedReplyDecorator,
-)
+from fourtuple.service.replies import Batch, Replies
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 if TYPE_CHECKING:
-    from fourtuple.blocking import BlockingConnection
     from fourtuple.connection import Connection
 
 __all__ = ["Service"]
@@ -127,13 +133,27 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[In_co, Connection[In_co, Out_contra, S, L]], Replies[Out_contra]], /
     ) -> Callable[[In_co, Connection[In_co, Out_contra, S, L]], Any]: ...
     @overload
-    def reply(
-        self, *, threads: Literal[True], concurrency: int = 1, cancel_on_lost: bool = True
+    def reply(self, function: OfMessage[In_co, Replies[Out_contra], Out_contra, S, L], /) -> Any: ...
+    @overload
+    def reply(  # type: ignore[overload-overlap]
+        self, *, threads: Literal[True], concurrency: Literal[1] = 1, cancel_on_lost: Literal[True] = True
     ) -> ThreadedReplyDecorator[In_co, Out_contra, S, L]: ...
     @overload
     def reply(
-        self, *, threads: Literal[False] = False, concurrency: int = 1, cancel_on_lost: bool = True
+        self, *, threads: Literal[True], concurrency: int, cancel_on_lost: Literal[True] = True
+    ) -> ConcurrentThreadedReplyDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def reply(  # type: ignore[overload-overlap]
+        self, *, threads: Literal[False] = False, concurrency: Literal[1] = 1, cancel_on_lost: Literal[True] = True
     ) -> ReplyDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def reply(  # type: ignore[overload-overlap]
+        self, *, threads: Literal[False] = False, concurrency: Literal[1] = 1, cancel_on_lost: bool
+    ) -> AsyncReplyDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def reply(
+        self, *, threads: Literal[False] = False, concurrency: int, cancel_on_lost: bool = True
+    ) -> ConcurrentReplyDecorator[In_co, Out_contra, S, L]: ...
     def reply(
         self, function: Any = ONLY_OPTIONS, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> Any:
@@ -188,7 +208,13 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Batch[Out_contra]], /
     ) -> Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Any]: ...
     @overload
-    def replies(self, *, cancel_on_lost: bool = True) -> BatchDecorator[In_co, Out_contra, S, L]: ...
+    def replies(self, function: OfBatch[In_co, Batch[Out_contra], Out_contra, S, L], /) -> Any: ...
+    @overload
+    def replies(  # type: ignore[overload-overlap]
+        self, *, cancel_on_lost: Literal[True] = True
+    ) -> BatchDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def replies(self, *, cancel_on_lost: bool) -> AsyncBatchDecorator[In_co, Out_contra, S, L]: ...
     def replies(self, function: Any = ONLY_OPTIONS, *, cancel_on_lost: bool = True) -> Any:
         """Register the reply handler for batches: it takes a list of messages, and returns the list of their replies.
 
@@ -220,16 +246,24 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
 
     @overload
     def conversation(
-        self, function: Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]], /
-    ) -> Callable[[Connection[In_co, Out_contra, S, L]], Coroutine[Any, Any, None]]: ...
+        self, function: AsyncConversation[In_co, Out_contra, S, L], /
+    ) -> AsyncConversation[In_co, Out_contra, S, L]: ...
     @overload
     def conversation(
-        self, function: Callable[[BlockingConnection[In_co, Out_contra, S, L]], None], /
-    ) -> Callable[[BlockingConnection[In_co, Out_contra, S, L]], None]: ...
+        self, function: BlockingConversation[In_co, Out_contra, S, L], /
+    ) -> BlockingConversation[In_co, Out_contra, S, L]: ...
     @overload
     def conversation(
-        self, *, speaks_first: bool = False, cancel_on_lost: bool = True
+        self, *, speaks_first: Literal[False] = False, cancel_on_lost: Literal[True] = True
     ) -> ConversationDecorator[In_co, Out_contra, S, L]: ...
+    @overload
+    def conversation(  # type: ignore[overload-overlap]
+        self, *, speaks_first: bool, cancel_on_lost: Literal[True] = True
+    ) -> Callable[[BlockingConversation[In_co, Out_contra, S, L]], BlockingConversation[In_co, Out_contra, S, L]]: ...
+    @overload
+    def conversation(
+        self, *, speaks_first: Literal[False] = False, cancel_on_lost: bool
+    ) -> Callable[[AsyncConversation[In_co, Out_contra, S, L]], AsyncConversation[In_co, Out_contra, S, L]]: ...
     def conversation(
         self, function: Any = ONLY_OPTIONS, *, speaks_first: bool = False, cancel_on_lost: bool = True
     ) -> Any:

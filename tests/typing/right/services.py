@@ -136,9 +136,14 @@ def threaded(message: bytes) -> bytes:
     return message
 
 
-@octets.reply(threads=True, concurrency=4)
-def threaded_with_connection(message: bytes, connection: Visitor) -> Iterator[bytes]:
+@octets.reply(threads=True)
+def threaded_generator(message: bytes, connection: Visitor) -> Iterator[bytes]:
     yield message
+
+
+@octets.reply(threads=True, concurrency=4)
+def threaded_with_connection(message: bytes, connection: Visitor) -> bytes:
+    return message
 
 
 @octets.reply(concurrency=8, cancel_on_lost=False)
