@@ -64,6 +64,7 @@ def test_the_life_of_a_server(command: Command, tmp_path: Path) -> None:
             done = command("status", FOURTUPLE_CONTROL=server.control)
             assert (done.code, "suspended" in done.out, "paused: by request" in done.out) == (1, True, True)
             assert command("resume", "--json", *at).out == "null\n"
+            assert "  # --max-connections, the default\n" in command("limits", "show", *at).out
             done = command("limits", "set", "max_connections=5", "accept-rate=none", *at)
             assert (done.code, done.out) == (0, "max_connections = 5\naccept_rate = none\n")
             shown = command("limits", "show", *at).out.splitlines()

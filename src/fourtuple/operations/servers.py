@@ -25,6 +25,7 @@ from fourtuple.operations.subject import Conversing, InForce, Listening, Serving
 from fourtuple.options import OF_THE_SERVER, Deadlines, Limits, Proxy, Sockets, Tls, declared, nearest
 from fourtuple.printable import repr_of
 from fourtuple.server import Server, core_of, lifecycle_of
+from fourtuple.serving.core import ServerCore
 from fourtuple.tls import TlsLayer
 
 #: When this process started to use operations: near enough to its start, and the same for all its servers.
@@ -216,12 +217,17 @@ class Servers:
                 server.service.name,
                 [str(each.name) for each in core.listeners],
                 connection_limit(core.limits.max_connections),
-                core.limits,
+                self._as_given(server, core),
                 endpoint=core is not core_of(server),
             )
             for server in self._servers
             for core in lifecycle_of(server).groups
         ]
+
+    def _as_given(self, server: Server, core: ServerCore) -> Limits:
+        """Return the limits of a core, without a max_connections that is only a share of the descriptors."""
+        whole = core is core_of(server) and server in self._given
+        return core.limits.replace(max_connections=self._given[server]) if whole else core.limits
 
     async def set_limits(self, changes: Mapping[str, str], service: str | None = None) -> dict[str, str]:
         """Put other limits in force in every server, or in that of one service, or in none; return these limits."""
