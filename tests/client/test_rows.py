@@ -1116,6 +1116,25 @@ def test_pushes_need_one_connection(clients: Clients, peer: Peer) -> None:
         clients(peer, pushes=Pushes(), pool=Pool(max_connections=2))
     with pytest.raises(OptionError, match="make the client with pushes=Pushes"):
         clients(peer).pushes()
+    client = clients(peer, on_push=print, pushes=Pushes(max_inbox=1024))
+    with pytest.raises(OptionError, match="on_push= takes the pushes of this client"):
+        client.pushes()
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_a_connection_is_told_that_the_client_closes(clients: Clients, peer: Peer, asked: bool) -> None:
+    client = clients(peer)
+    client.wait_ready(SECONDS)
+    line = peer.accept()
+    asking = clients.begin(client.request, b"one") if asked else None
+    if asking is not None:
+        assert line.hear() == b"one"
+    client.close()
+    waited = " while the request waited" if asked else ""
+    (gone,) = (event for event in clients.events if isinstance(event, ClientDisconnected))
+    assert (gone.why, str(gone.error)) == ("closed", f"client of {peer.address}: closed by this side{waited}")
+    if asking is not None:
+        assert "closed by this side while the request waited" in str(failure_of(asking))
 
 
 # -- 19, 20: the end, and what is seen ------------------------------------------------------------------------

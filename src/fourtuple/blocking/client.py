@@ -19,7 +19,7 @@ from fourtuple.blocking.polling import after
 from fourtuple.blocking.pushes import PushStream
 from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.client.options import ClientOptions, Connect
-from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate, OptionError
+from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate
 from fourtuple.events import ClientStatistics, Observer
 from fourtuple.ignored import Ignored
 from fourtuple.options import Pool, Pushes, Retries, call_plain
@@ -28,7 +28,7 @@ from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import Keys
 from fourtuple.pool.framing_of_client import FramingOfClient
 from fourtuple.pool.plan import Plan
-from fourtuple.pool.pushes import NOTHING
+from fourtuple.pool.pushes import NOTHING, no_pushes
 from fourtuple.typevars import Generic, Heard, In_co, Out_contra, Ping, Told, Written
 
 
@@ -165,11 +165,12 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         """Return an iterator over the messages that answer no request; iterating does the work of reading.
 
         It yields a :class:`~fourtuple.Gap` where some may be missing: after a reconnect, and where a full inbox dropped
-        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``.
+        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``, or with
+        ``on_push=``.
         """
         inbox = self.pool.inbox
         if inbox is None or self._on_push is not None:
-            raise OptionError("pushes(): make the client with pushes=Pushes(), and without on_push=")
+            raise no_pushes(self._on_push)
         with self._lock:
             self._check_usable()
             self.pool.stays = True

@@ -19,7 +19,7 @@ from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.client.pushes import PushStream
 from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
-from fourtuple.errors import Fate, FourTupleError, OptionError
+from fourtuple.errors import Fate, FourTupleError
 from fourtuple.events import ClientStatistics, Observer
 from fourtuple.ignored import Ignored
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
@@ -28,6 +28,7 @@ from fourtuple.pool.calls import Kind, check_timeout_of_call, told
 from fourtuple.pool.correlation import Keys
 from fourtuple.pool.framing_of_client import FramingOfClient
 from fourtuple.pool.plan import Plan
+from fourtuple.pool.pushes import no_pushes
 from fourtuple.typevars import Generic, Heard, In_co, Out_contra, Ping, Told, Written
 
 
@@ -58,7 +59,8 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     is_push, on_push, pushes
         For messages that answer no request: ``is_push`` recognises them, ``on_push`` is called with each, and with
         a :class:`~fourtuple.Gap` where some may be missing, a plain or an async function; ``pushes=Pushes()`` lets you
-        iterate over :meth:`pushes` instead. Default: none, and such a message closes its connection.
+        iterate over :meth:`pushes` instead. Beside ``on_push``, ``pushes`` has the options of its inbox. Default: none,
+        and such a message closes its connection.
     idempotent
         Whether a request may be repeated although the server may have carried it out: True, or a function of the
         message. Default: False, so nothing is ever done twice.
@@ -212,12 +214,13 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         """Return an iterator over the messages that answer no request, and keep the client connected from now on.
 
         It yields a :class:`~fourtuple.Gap` where some may be missing: after a reconnect, and where a full inbox dropped
-        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``.
+        some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``, or with
+        ``on_push=``.
         """
         self._enter()
         inbox = self.pool.inbox
         if inbox is None or self._on_push is not None:
-            raise OptionError("pushes(): make the client with pushes=Pushes(), and without on_push=")
+            raise no_pushes(self._on_push)
         self.pool.stays = True
         self._advance()
         return PushStream(inbox, str(self._plan.address), self._next_push, lambda: len(inbox) > 0)

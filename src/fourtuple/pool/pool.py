@@ -430,8 +430,9 @@ class ConnectionPool(Connecting):
             return
         self.closed = True
         self.dialler.cancelled()
-        error = ConnectionEnded(f"client of {self.address}: closed by this side while the request waited")
-        self._fail_waiting(error)
+        closed = f"client of {self.address}: closed by this side"
+        waited = ConnectionEnded(f"{closed} while the request waited")
+        self._fail_waiting(waited)
         for member in self.members:
-            self._lose(member, "closed", error, now)
+            self._lose(member, "closed", waited if member.live else ConnectionEnded(closed), now)
         self.tell_state(now)

@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from fourtuple.errors import PushConsumerDied
+from fourtuple.errors import OptionError, PushConsumerDied
 from fourtuple.options import Pushes
 
 
@@ -31,6 +31,18 @@ class Nothing:
 
 
 NOTHING: Final = Nothing()
+
+
+def no_pushes(on_push: object) -> OptionError:
+    """Return the error of ``pushes()`` for a client that has none to iterate over."""
+    if on_push is None:
+        return OptionError(
+            "pushes(): make the client with pushes=Pushes(): it closes connections that send messages unasked"
+        )
+    return OptionError(
+        "pushes(): on_push= takes the pushes of this client, and pushes= beside it has the options of its inbox; make "
+        "the client without on_push="
+    )
 
 
 class PushConsumer(Protocol):
