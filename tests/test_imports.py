@@ -33,7 +33,7 @@ LADDER = (
     "serving.values service connection",
     "services handlers",
     "serving observe",
-    "serving.server_info server serving.dialing client",
+    "serving.server_info serving.on_loop server serving.dialing client",
     "serving.group",
     "serving.run",
     "serving.in_thread",

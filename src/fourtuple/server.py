@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self, Unpack, get_args
 from fourtuple import events
 from fourtuple.address import Address
 from fourtuple.connection import Connection
-from fourtuple.connection.server_handle import Arguments
 from fourtuple.engine import Engine, Listener, ReadinessChoice
 from fourtuple.engine.listener import BY_REQUEST
 from fourtuple.errors import OptionError, ServiceError
@@ -26,7 +24,6 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
-    call_plain,
     check_choice,
     check_flag,
     check_function,
@@ -41,8 +38,8 @@ from fourtuple.serving.broadcast import broadcast
 from fourtuple.serving.core import ServerCore
 from fourtuple.serving.guarding import guarded
 from fourtuple.serving.lifecycle import Lifecycle, Site
+from fourtuple.serving.on_loop import OnLoop
 from fourtuple.serving.preamble import Preamble
-from fourtuple.serving.server_info import ServerInfo
 from fourtuple.serving.values import Broadcast, Slow
 from fourtuple.stream import Tap
 from fourtuple.tls.certificates import TlsChoice
@@ -53,7 +50,7 @@ if TYPE_CHECKING:
     from fourtuple.serving.dialing import Dial
 
 
-class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
+class Server(OnLoop[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     """Serves a service at one or more addresses, on the running loop.
 
     ::
@@ -195,9 +192,12 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
     async def serve_forever(self) -> None:
         """Return when the server has stopped: by :meth:`drain`, by :meth:`abort`, or because its last listener failed.
 
-        Raises what the service's tear-down raised.
+        Raises what the service's tear-down raised, and :class:`~fourtuple.errors.ServiceError` if the start has failed,
+        or in a forked child.
         """
-        self._check_thread("serve_forever", awaited=True)
+        self._check_awaited("serve_forever")
+        if (self._life.given_up and not self.draining.is_set()) or (self._life.started and self.engine.inert):
+            raise ServiceError(f"serve_forever: {self!r} does not serve")
         await self._life.drain.wait()
 
     async def __aenter__(self) -> Self:
@@ -227,13 +227,6 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self._check_thread("reload_certificates")
         self._life.reload_certificates()
 
-    def _check_thread(self, call: str, *, awaited: bool = False) -> None:
-        """Raise :class:`~fourtuple.errors.WrongThread` if called in another thread than the loop's."""
-        if self._life.started and threading.get_ident() != self.engine.thread:
-            # Not run_coroutine_threadsafe(): the loop may end with the server, and the call would never return.
-            argument = f"asyncio.ensure_future, server.{call}(...)" if awaited else f"server.{call}, ..."
-            self.engine.check_thread(repr(self), f"server.{call}", f"server.call_soon({argument})")
-
     def pause(self) -> None:
         """Stop accepting until :meth:`resume`; new connections wait in the kernel's accept queue.
 
@@ -262,7 +255,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         :class:`~fourtuple.errors.OptionError` for another kind of socket, or a closed one, and
         :class:`~fourtuple.errors.ServiceError` if the server is not started; the socket is also closed in these cases.
         """
-        self._check_thread("adopt")
+        self._check_caller("adopt")
         runner = self._life.adopt(sock)
         return None if runner is None else runner.connection
 
@@ -306,7 +299,7 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         self._check_thread("dial")
         from fourtuple.serving.dialing import Dial  # imported here: a server that only listens needs no client
 
-        if not self._life.started or self.draining.is_set():
+        if not self._life.started or self.draining.is_set() or self.engine.inert:
             raise ServiceError(f"dial: {self!r} does not serve")
         dial: Dial[In_co, Out_contra, S, L] = Dial(
             self._core,
@@ -396,39 +389,30 @@ class Server(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
         :class:`~fourtuple.errors.ServiceError`.
         """
         check_timeout(timeout)
-        if not self._life.started or self.engine.inert:  # not started, or a forked child, whose server is the parent's
-            return 0
-        self._check_thread("drain", awaited=True)
-        # A server that starts has no conversations: its set-up is cancelled.
-        await (self._life.drain.abort() if self._life.starting else self._life.drain.drain(timeout))
+        self._check_awaited("drain")
+        if self._to_stop:
+            # A server that starts has no conversations: its set-up is cancelled.
+            await (self._life.drain.abort() if self._life.starting else self._life.drain.drain(timeout))
         return sum(registry.aborted for registry in self._life.registries)
+
+    @property
+    def _to_stop(self) -> bool:
+        """Whether there is anything to stop: not before the start, nor in a forked child, whose server is the parent's.
+
+        In its own loop, one that has stopped tells how, and a start that has failed may still be ending.
+        """
+        if not self._life.started or self.engine.inert:
+            return False
+        return not self._has_ended or asyncio.get_running_loop() is self.loop
 
     async def abort(self) -> None:
         """Stop now: close the listeners, abort every connection, run the service's tear-down. Idempotent.
 
         While :meth:`start` sets the service up, it does what :meth:`drain` does then.
         """
-        if not self._life.started or self.engine.inert:
-            return
-        self._check_thread("abort", awaited=True)
-        await self._life.drain.abort()
-
-    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
-        """Call ``function(*arguments)`` on the server's loop, from any thread: so other threads act on connections.
-
-        For an async function, give what starts it: ``server.call_soon(asyncio.ensure_future, server.drain())``. What
-        the function raises goes to the loop's exception handler.
-        """
-        self.loop.call_soon_threadsafe(call_plain, "call_soon", function, *arguments)
-
-    def __repr__(self) -> str:
-        if not self._life.started or self._life.given_up:
-            state = "failed to start" if self._life.given_up else "stopped" if self.stopped else "not started"
-            return f"<Server {self.service.name} {state}>"
-        where = f" at {', '.join(map(str, self.addresses))}" if self.addresses else ", not listening"
-        state = "starting" if self._life.starting else "serving"
-        state = "stopped" if self.stopped else "draining" if self.draining.is_set() else state
-        return f"<Server {self.service.name} {state}{where}, {sum(map(len, self._life.registries))} connections>"
+        self._check_awaited("abort")
+        if self._to_stop:
+            await self._life.drain.abort()
 
 
 def core_of(server: Server[Any, Any, Any, Any]) -> ServerCore:

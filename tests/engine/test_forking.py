@@ -23,7 +23,7 @@ from fourtuple import BlockingConnection, Connection, Server, Service, Tls, even
 from fourtuple import client as async_client
 from fourtuple.blocking import connect
 from fourtuple.engine import Engine
-from fourtuple.errors import ConnectionEnded, ConnectRefused, EndOfFile
+from fourtuple.errors import ConnectionEnded, ConnectRefused, EndOfFile, ServiceError
 from fourtuple.net.connecting import Wait, connecting
 from fourtuple.net.names import connection_name
 from fourtuple.options import Limits
@@ -316,9 +316,17 @@ def test_a_childs_server_object_does_nothing(run_async: RunAsync) -> None:
                         continue
                 server.pause()
                 server.broadcast(b"x")
-                return torn_down, server.stopped, server.listeners[0].fileno(), server.statistics.active
+                with pytest.raises(ServiceError, match="forked"):
+                    server.serve_forever().send(None)
+                with pytest.raises(ServiceError, match="forked"):
+                    server.dial("127.0.0.1:1")
+                with pytest.raises(ServiceError, match="belongs to the parent process"):
+                    server.adopt(socket.socketpair()[0])
+                return torn_down, server.stopped, server.listeners[0].fileno(), server.statistics.active, server
 
-            assert in_child(end) == "([], False, -1, 0)"
+            told = f"([], False, -1, 0, <Server bytes.upper forked at {server.address}, 0 connections>)"
+            assert in_child(end) == told
+            assert repr(server) == f"<Server bytes.upper serving at {server.address}, 0 connections>"
 
     run_async(main())
     assert torn_down == [os.getpid()]

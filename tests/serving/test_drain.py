@@ -567,6 +567,17 @@ def test_an_abort_ends_a_drain(run_async: Any, readiness: str) -> None:
     run_async(main())
 
 
+def test_a_drain_after_an_abort_tells_nothing(run_async: Any, readiness: str) -> None:
+    async def main() -> None:
+        async with serving(echo(), readiness) as (server, seen):
+            await server.abort()
+            assert await server.drain() == 0
+            assert isinstance(seen[-1], events.Drained)
+            assert seen.of(events.Draining) == []
+
+    run_async(main())
+
+
 def test_an_abort_cancels_and_awaits_the_handlers(run_async: Any, readiness: str) -> None:
     async def main() -> None:
         service = Service("line")

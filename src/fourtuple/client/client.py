@@ -310,6 +310,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
     @property
     def statistics(self) -> ClientStatistics:
         """An immutable snapshot of the counters."""
+        self._look_at_loop()
         return self.pool.statistics(self.clock())
 
     def __repr__(self) -> str:

@@ -148,13 +148,20 @@ class Ending(ChannelState):
             if consumer is not None:
                 consumer.left()
 
-    def disown(self) -> None:
-        """In a forked child: drop the connection without calling anyone. It belongs to the parent."""
+    def disown(self, reason: Callable[[str], str] = why) -> None:
+        """Drop the connection without calling anyone: this is a forked child of its process, or its loop was closed.
+
+        ``reason(what)`` returns the text of the error that calls raise. By default it is that of a forked child.
+        """
+        if self.detached and self._socket is not None and reason is not why:
+            # The thread or program that has the socket goes on: it sees the end of the connection, and closes it.
+            self._shut()
+            return
         sock, self._socket = self._socket, None
         # Nothing but close(2) from here on: FIN or RST would end the connection for the parent, which shares it
         # (fork(2)).
         self.fd, self.mask = -1, 0
-        self.stream.disowned(ConnectionEnded(why(f"{self.name}: the connection")))
+        self.stream.disowned(ConnectionEnded(reason(f"{self.name}: the connection")))
         if isinstance(sock, int):
             os.close(sock)
         elif sock is not None:

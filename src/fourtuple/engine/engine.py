@@ -13,15 +13,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, get_args
 
+from fourtuple.engine.loop_end import LoopEnd
 from fourtuple.engine.mailbox import Mailbox
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Swept
 from fourtuple.engine.turns import SLOW_SECONDS, TURN_EVENTS, TURN_SECONDS, Turns
 from fourtuple.errors import UnsupportedLoop, WrongThread
-from fourtuple.forking import holds
+from fourtuple.forking import holds, why
 from fourtuple.options import check_callable, check_choice, check_kind, check_range, check_type, check_whole
 
 ReadinessChoice = Literal["auto", "nested", "portable"]
 
+#: Seconds until a timer that no loop lives to see: three years.
+_NEVER = 1e8
 #: The interval of the sweep, which checks the deadlines. It is coarse on purpose: no timer per message is needed.
 SWEEP_SECONDS = 0.25
 
@@ -70,15 +73,33 @@ class Engine(Turns):
         self.thread: int = threading.get_ident()
         #: What other threads want done on the loop.
         self.mailbox: Mailbox = Mailbox(self.loop)
+        #: Whether the loop was closed before the engine. The engine is inert then, and its sockets are closed.
+        self.loop_closed: bool = False
+        #: Functions called when the loop was closed before the engine, in whichever thread has closed it.
+        #: They close what is left, and return how to call it.
+        self.on_loop_closed: list[Callable[[], list[str]]] = []
+        self._loop_end: LoopEnd | None = None
+        self._at_end: asyncio.TimerHandle | None = None
         self.readiness: Readiness = self._choose(readiness)
         holds(self)
 
     def _choose(self, choice: ReadinessChoice) -> Readiness:
         if choice == "nested" or (choice == "auto" and hasattr(select, "epoll")):
-            return Nested(self.loop, self._woken)
+            woken = self._woken  # only the loop keeps this bound method
+            nested = Nested(self.loop, woken)
+            self._loop_end = LoopEnd(self.loop, woken, self._loop_was_closed)
+            return nested
         if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
             raise UnsupportedLoop(f"{type(self.loop).__name__} has no add_reader, which fourtuple needs")
-        return Portable(self.loop, self._serve_alone)
+        portable = Portable(self.loop, self._serve_alone)
+        # Its callbacks come and go with the sockets. This one is never called: it is there to be dropped by the loop.
+        never = self._never
+        self._at_end = self.loop.call_later(_NEVER, never)
+        self._loop_end = LoopEnd(self.loop, never, self._loop_was_closed)
+        return portable
+
+    def _never(self) -> None:
+        pass
 
     @property
     def places(self) -> tuple[dict[Swept, None], list[socket.socket | int]]:
@@ -156,18 +177,55 @@ class Engine(Turns):
             if self._sweeper is not None:
                 self._sweeper.cancel()
                 self._sweeper = None
+            self._forget_loop()
             self.readiness.close()
             self._let_all_go_on()
 
+    def _forget_loop(self) -> None:
+        if self._loop_end is not None:
+            self._loop_end.forget()
+            self._loop_end = None
+        if self._at_end is not None:
+            self._at_end.cancel()
+            self._at_end = None
+
     def _disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
+        self._become_inert(why)
+
+    def _become_inert(self, reason: Callable[[str], str]) -> None:
+        """Close all sockets with close(2) alone. Calls raise an error with the text that ``reason(what)`` returns."""
         self.inert = True
         self.readiness.disown()
         for channel in list(self._channels):
             with suppress(OSError):
-                channel.disown()
+                channel.disown(reason)
         self._close_last()
         self._remainder, self._revisits, self._dirty = [], {}, []
+
+    def look_at_loop(self) -> bool:
+        """Return whether the loop was closed before the engine; then the sockets are closed, too."""
+        if self.loop.is_closed():
+            self._loop_was_closed()
+        return self.loop_closed
+
+    def _loop_was_closed(self) -> None:
+        """Close the sockets of a loop that was closed: peers would wait for ever, in vain.
+
+        No task and no callback of the loop runs any more, so no handler ends, and no observer is told.
+        """
+        if self.closed or self.inert:
+            return
+        self.loop_closed = True
+        self._forget_loop()
+        left = [repr(channel) for channel in self._channels]
+        self._become_inert(_ended_with_loop)
+        self._channels.clear()
+        for call in tuple(self.on_loop_closed):
+            left += call()
+        self._close_last()
+        for each in left:
+            warnings.warn(f"unclosed {each}, whose event loop was closed", ResourceWarning, stacklevel=1)
 
     def __del__(self) -> None:
         # A socket object closes itself when it is deleted. A descriptor without an object has to be closed here.
@@ -185,4 +243,10 @@ class Engine(Turns):
 
     def __repr__(self) -> str:
         state = "inert" if self.inert else "closed" if self.closed else "open"
+        state = "loop closed" if self.loop_closed else state
         return f"<Engine {type(self.readiness).__name__.lower()}, {state}, {len(self._channels)} channels>"
+
+
+def _ended_with_loop(what: str) -> str:
+    """Return an error text: what has ended with its loop."""
+    return f"{what} has ended with its event loop, which was closed"

@@ -67,8 +67,8 @@ class Swept(Watcher, Protocol):
     def abort(self) -> None:
         """The engine closes: end now."""
 
-    def disown(self) -> None:
-        """In a forked child: drop the socket, which belongs to the parent."""
+    def disown(self, reason: Callable[[str], str]) -> None:
+        """Drop the socket: this is a forked child of its process, or its loop was closed, as ``reason`` tells."""
 
     def forget(self) -> int | None:
         """Return the descriptor if there is no socket object for it. For an engine that is deleted but not closed."""
@@ -93,7 +93,7 @@ class Readiness(Protocol):
         """Detach from the loop and forget all sockets."""
 
     def disown(self) -> None:
-        """In a forked child: drop everything without changing what is shared with the parent."""
+        """Drop everything, without changing what a forked child shares with its parent, or using a closed loop."""
 
 
 class Nested:

@@ -45,7 +45,8 @@ The tree, each class with the built-in exception that it also is::
     │   └── UnexpectedMessage                    a client's server sent a message that answers no request
     ├── ConnectionEnded (ConnectionError)        *you* closed or half-closed it before
     ├── ConnectionBusy (RuntimeError)            two users at once
-    ├── WrongThread (RuntimeError)               called in another thread than its loop's
+    ├── WrongThread (RuntimeError)               called in another thread or loop than its own
+    ├── LoopClosed (RuntimeError)                a call of a server whose event loop was closed
     ├── NotAwaited (TypeError, AttributeError)   an async connect() that was not awaited
     ├── TooManyTimers (RuntimeError)             a connection has no room for another timer
     ├── OutboxFull (BufferError)                 sent too much without waiting for the peer to read
@@ -77,6 +78,7 @@ from fourtuple.errors.connection import (
     EndOfFile,
     HandlerFailed,
     HandlerMistake,
+    LoopClosed,
     NotAwaited,
     OutboxFull,
     PeerReset,
@@ -180,6 +182,7 @@ __all__ = [
     "ConnectionEnded",
     "ConnectionBusy",
     "WrongThread",
+    "LoopClosed",
     "NotAwaited",
     "TooManyTimers",
     "OutboxFull",

@@ -72,15 +72,33 @@ class ConnectionBusy(FourTupleError, RuntimeError):
 
 
 class WrongThread(FourTupleError, RuntimeError):
-    """A call in another thread than that of the loop to which the object belongs: it did nothing.
+    """A call in another thread, or in another event loop, than that to which the object belongs: it did nothing.
 
-    ``whom`` says what was called and where; ``instead`` says how to make the call in the loop's thread.
+    ``whom`` says what was called and where; ``instead`` says how to make the call in the right loop and thread.
     """
 
     def __init__(self, whom: str, instead: str) -> None:
         super().__init__(f"{whom}; hand it over: {instead}")
         self.whom = whom
         self.instead = instead
+
+
+class LoopClosed(FourTupleError, RuntimeError):
+    """A call of a server whose event loop was closed.
+
+    If that was before the server had stopped, its sockets are closed, and the tear-down of its service did not run.
+    """
+
+    def __init__(self, whom: str, stopped: bool) -> None:
+        """``whom`` says what was called; ``stopped`` is whether the server had stopped before."""
+        text = f"{whom}: the server's event loop was closed"
+        if not stopped:
+            text += (
+                " before it had stopped: its sockets are closed, and the tear-down of its service did not run. "
+                "Drain a server in its loop, as `async with` does"
+            )
+        super().__init__(text)
+        self.stopped = stopped
 
 
 class NotAwaited(FourTupleError, AttributeError, TypeError):

@@ -172,7 +172,8 @@ class PoolState:
 
     def statistics(self, now: float) -> ClientStatistics:
         """Return the counters."""
-        members = list(self.members) if self.disowned is None else []
+        usable = self.disowned is None and self.stranded is None
+        members = list(self.members) if usable else []
         in_use = sum(member.live > 0 for member in members)
         inbox = self.inbox
         return self._report.statistics(
@@ -180,7 +181,7 @@ class PoolState:
                 "open": len(members),
                 "in_use": in_use,
                 "idle": len(members) - in_use,
-                "waiting": len(self._waiting) if self.disowned is None else 0,
+                "waiting": len(self._waiting) if usable else 0,
                 "abandoned": sum(member.abandoned for member in members),
                 "retry_budget": int(self._budget.left(now)),
                 "pushes_waiting": len(inbox) if inbox is not None else 0,

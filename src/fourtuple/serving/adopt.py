@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from fourtuple.errors import ServiceError
+from fourtuple.errors import LoopClosed, ServiceError
+from fourtuple.forking import why
 from fourtuple.handlers import Runner
 from fourtuple.net.names import connection_name
 from fourtuple.net.sockets import taken_over
@@ -21,7 +22,11 @@ def adopt(
     sock = taken_over(given, options)
     if not started or core.engine.inert:
         sock.close()
-        raise ServiceError("adopt: the server is not started; the socket is closed")
+        if not started:
+            raise ServiceError("adopt: the server is not started; the socket is closed")
+        if core.engine.loop_closed:
+            raise LoopClosed("adopt (the socket is closed)", False)
+        raise ServiceError(f"{why('adopt: the server')}; the socket is closed")
     try:
         name = connection_name(sock)
     except OSError:  # never connected, or reset by its peer

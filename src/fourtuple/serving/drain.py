@@ -151,7 +151,8 @@ class Drain:
 
     async def _drain(self, timeout: float | None) -> None:
         try:
-            await self._end_conversations(timeout)
+            if self._aborting is None:  # otherwise nothing is left to drain, or to tell
+                await self._end_conversations(timeout)
         finally:
             # In every case: a server that is draining for ever could not be stopped any more.
             await self.abort()

@@ -12,7 +12,7 @@ import asyncio
 import contextvars
 import socket
 from collections.abc import Callable, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,6 +211,17 @@ class Lifecycle:
             listener.close()
         await self._close()
 
+    def _loop_closed(self) -> list[str]:
+        """The loop was closed, and the engine has closed the connections: close the rest, and return what it was."""
+        left = [repr(listener) for listener in self.listeners if not listener.closed]
+        for listener in self.listeners:
+            listener.close()
+        for group in self.groups:
+            group.registry.end_all()
+        with suppress(RuntimeError):  # a thread's caller cannot be told
+            self._core.threads.close()
+        return left
+
     def _open_parts(self, stack: AsyncExitStack) -> None:
         core = self._core
         engine = core.engine
@@ -221,6 +232,8 @@ class Lifecycle:
             stack.callback(group.admission.close)
         engine.on_sweep.append(self._sweep)
         stack.callback(engine.on_sweep.remove, self._sweep)
+        engine.on_loop_closed.append(self._loop_closed)
+        stack.callback(engine.on_loop_closed.remove, self._loop_closed)
         timeouts = HandlerTimeouts(engine)
         threads = Threads(core.loop, core.limits.max_threads, self._threads_full, self._threads_free)
         for each in self.cores:

@@ -90,6 +90,13 @@ class Registry:
                 self._forget(runner.stream.name, id, self._by_name)
         return runner
 
+    def end_all(self) -> None:
+        """Remove all connections: they have ended with their loop, and nothing else counts them."""
+        for runner in self.living():
+            id = runner.channel.id
+            self.leave(id, None if id in self.unnamed else runner.stream.statistics)
+        self.unnamed.clear()
+
     def _forget(self, name: Name, id: int, by_name: dict[Name, int]) -> None:
         others = self._namesakes.get(name)
         if by_name.get(name) == id:
