@@ -76,6 +76,12 @@ def test_a_service_that_never_answers(run: Run, serve: Serve) -> None:
     assert done.err.endswith("(--framing), or gives no answer (its log may say why).\n")
 
 
+def test_a_service_that_never_answers_over_tls(run: Run, serve: Serve) -> None:
+    done = run("connect", serve("discard", "--tls-dev").address, "--tls-verify", "none", "--send", "hello")
+    assert (done.code, done.text) == (1, "")
+    assert "then end of file\nNothing was received: perhaps the peer uses a framing other than line" in done.err
+
+
 def test_some_replies_are_not_all(run: Run) -> None:
     def talk(sock: socket.socket) -> None:
         sock.recv(100)

@@ -86,10 +86,11 @@ def test_what_is_wrong_with_a_file_is_named(tmp_path: Path) -> None:
         ),
         (Tls(certificate=certificate, key=key, ca=missing), f"tls_ca: cannot read {missing}"),
         (Tls(certificate=certificate, key=key, ca=str(noise)), f"tls_ca: there is no certificate in {noise}"),
-        (Tls(certificate=certificate, key=key, verify="required"), "tls_verify: required needs tls_ca"),
+        (Tls(certificate=certificate, key=key, verify="required"), "tls_verify: required needs ca, the authorities"),
         (Tls(certificate=certificate, key=key, sni="a.example"), "tls_sni: cannot read 'a.example'"),
         (Tls(certificate=certificate, key=key, alpn="x" * 300), "tls_alpn: cannot read"),
-        (Tls(), "tls_certificate: a server needs a certificate"),
+        (Tls(), "tls_certificate: a server needs a certificate (or dev, to try things out)"),
+        (Tls(ca=certificate), "(or dev, to try things out); ca only says which clients' certificates it accepts"),
     ):
         with pytest.raises(OptionError) as caught:
             Certificates(tls)

@@ -281,6 +281,40 @@ def test_a_port_with_tls_is_reported_to_a_client_without(run_async: Any, files: 
             client.request(b"hello")
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_peer_with_another_framing_is_reported_over_tls(run_async: Any, version: ssl.TLSVersion) -> None:
+    """Only what the peer sent itself counts, and not the octets of TLS."""
+    text = "sent end of file and nothing before it; perhaps it uses a framing other than line, or gives no answer"
+    context = serving_context()
+    context.maximum_version = version
+
+    async def main(address: str) -> None:
+        async with connect_async(address, "line", tls=trusting()) as connection:
+            with pytest.raises(EndOfFile, match=text):
+                await connection.request(b"hello, is anyone there?")
+        async with Client(address, "line", tls=trusting()) as client:
+            with pytest.raises(EndOfFile, match=text):
+                await client.request(b"hello, is anyone there?")
+
+    def mute(message: bytes, connection: Any) -> bytes | None:
+        return connection.close() if message == b"bye" else message
+
+    service, other = Service("length:4,max_message=16"), Service("line")
+    service.reply(lambda message: message)
+    other.reply(mute)
+    with serve_in_thread(service, tls=context) as server, serve_in_thread(other, tls=context) as spoken:
+        address = f"localhost:{server.port}"
+        run_async(main(address))
+        with connect(address, "line", tls=trusting()) as connection, pytest.raises(EndOfFile, match=text):
+            connection.request(b"hello, is anyone there?")
+        with blocking.Client(address, "line", tls=trusting()) as client, pytest.raises(EndOfFile, match=text):
+            client.request(b"hello, is anyone there?")
+        with connect(f"localhost:{spoken.port}", "line", tls=trusting()) as connection:
+            assert connection.request(b"hello") == b"hello"
+            with pytest.raises(EndOfFile, match=r"sent end of file$"):
+                connection.request(b"bye")
+
+
 def test_the_timeout_bounds_the_handshake_too(run_async: Any) -> None:
     text = r"connect deadline of 0\.1 s passed on .*: the peer did not finish its TLS handshake; perhaps it does not"
 

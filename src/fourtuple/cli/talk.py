@@ -292,7 +292,10 @@ class Talk:
         tls = self._connection.tls is not None
         if self._uncut:
             return hint(self._uncut, self._framing, tls=tls)
-        return "" if self._connection.statistics.octets_in else silence(self._framing, tls=tls)
+        counts = self._connection.statistics
+        # Over TLS the peer has always sent octets: those of the handshake.
+        heard = counts.messages_in or counts.skipped if tls else counts.octets_in
+        return "" if heard else silence(self._framing, tls=tls)
 
     @property
     def _came(self) -> str:

@@ -359,12 +359,12 @@ class Inbound(State):
 
     def unanswered(self, error: Exception) -> Exception:
         """Return the error for a request without a reply: with a hint if the end of file is all that the peer sent."""
-        if not isinstance(error, EndOfFile) or self.octets_in or self.layer is not None:
+        if not isinstance(error, EndOfFile) or self.spoken:
             return error
-        return EndOfFile(
-            f"{error} and nothing before it; perhaps it uses TLS at this port, or a framing other than {self.framing}, "
-            "or gives no answer (its log may say why)"
-        )
+        perhaps = f"a framing other than {self.framing}, or gives no answer (its log may say why)"
+        if self.layer is None:
+            perhaps = f"TLS at this port, or {perhaps}"
+        return EndOfFile(f"{error} and nothing before it; perhaps it uses {perhaps}")
 
     def _answer(self, now: float) -> None:
         """Resolve the requests with the received messages, in order."""

@@ -110,7 +110,8 @@ def server_context(tls: Tls) -> ssl.SSLContext:
     if tls.dev:
         return _dev_context(tls)
     if tls.certificate is None:
-        raise OptionError("tls_certificate: a server needs a certificate (or tls_dev, to try things out)")
+        only = "; ca only says which clients' certificates it accepts" if tls.ca else ""
+        raise OptionError(f"tls_certificate: a server needs a certificate (or dev, to try things out){only}")
     context = _server_context(tls, tls.certificate, tls.key)
     routes = {name: _server_context(tls, certificate, key) for name, certificate, key in _routes(tls.sni)}
 
@@ -133,9 +134,7 @@ def _server_context(tls: Tls, certificate: str, key: str | None) -> ssl.SSLConte
     if verify == "auto":
         verify = "required" if tls.ca else "none"
     if verify != "none" and not tls.ca:
-        raise OptionError(
-            f"tls_verify: {verify} needs tls_ca, the authorities that the clients' certificates come from"
-        )
+        raise OptionError(f"tls_verify: {verify} needs ca, the authorities that the clients' certificates come from")
     if tls.ca:
         _load_authorities(context, tls.ca)
     context.verify_mode = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}[verify]
@@ -253,7 +252,7 @@ def dev_certificate() -> bytes:
 
     program = shutil.which("openssl")
     if program is None:
-        raise OptionError("tls_dev: the openssl program is needed to make a certificate; or give tls_certificate")
+        raise OptionError("tls_dev: the openssl program is needed to make a certificate; or give certificate")
     names = ",".join(f"DNS:{name}" for name in dict.fromkeys(("localhost", socket.gethostname())))
     command = [program, "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-batch"]
     command += ["-days", "30", "-subj", "/CN=fourtuple throw-away", "-keyout", "-", "-out", "-"]
