@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import resource
@@ -947,15 +948,22 @@ class Interrupt(TimeoutError):
     """What a signal handler raises, as that of an alarm often does: an OSError, like the kernel's errors."""
 
 
-@pytest.fixture
-def interrupted() -> Iterator[threading.Event]:
+class Again(Interrupt, BlockingIOError):
+    """As of a write into a full pipe, which a signal handler makes."""
+
+
+@pytest.fixture(
+    params=[Interrupt(), Interrupt(errno.ETIMEDOUT, "the alarm"), Again(errno.EAGAIN, "a full pipe")],
+    ids=["without a number", "with a number", "as if a call would block"],
+)
+def interrupted(request: pytest.FixtureRequest) -> Iterator[threading.Event]:
     """The first SIGUSR1 raises, and sets this."""
     raised = threading.Event()
 
     def raise_it(_number: int, _frame: object) -> None:
         if not raised.is_set():
             raised.set()
-            raise Interrupt
+            raise request.param.with_traceback(None)
 
     before = signal.signal(signal.SIGUSR1, raise_it)
     yield raised
@@ -998,6 +1006,19 @@ def test_octets_of_the_call_that_was_interrupted_are_kept(pair: Pair, monkeypatc
         connection.receive()
     monkeypatch.undo()
     assert connection.receive() == b"one"
+
+
+def test_an_interrupted_send_loses_nothing(
+    interrupted: threading.Event, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, peer = pair()
+    monkeypatch.setattr(Sending, "_count_out", lambda self: signal.raise_signal(signal.SIGUSR1))
+    with pytest.raises(Interrupt):
+        connection.send(b"one")
+    assert interrupted.is_set()
+    monkeypatch.undo()
+    connection.send(b"two")
+    assert read(peer, 8) == b"one\ntwo\n"
 
 
 def test_octets_that_were_sent_are_not_sent_again(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from itertools import compress
 from typing import Any, TypeVar
 
+from fourtuple.blocking.interrupts import interrupted
 from fourtuple.blocking.polling import IN, OUT, Poll, Wakes, after, earlier
 from fourtuple.blocking.rates import look_for_loss, room, wait_for_rate
 from fourtuple.blocking.sending import Sending
@@ -270,12 +271,11 @@ class Receiving:
         try:
             # extend(map()) and not append(recv()): no signal can come between the system call and the list.
             self._arrived.extend(map(descriptor.socket.recv, (size,), (flags,)))
-        except BlockingIOError:
-            return
         except OSError as error:
-            if error.errno is None:
-                raise  # a signal handler raised it, as a TimeoutError often: the kernel's errors have a number
-            self._failed(error)
+            if interrupted(error):
+                raise
+            if not isinstance(error, BlockingIOError):
+                self._failed(error)
             return
         finally:
             del descriptor  # so that no traceback keeps it

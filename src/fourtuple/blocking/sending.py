@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from fourtuple.blocking.interrupts import interrupted
 from fourtuple.blocking.polling import after, earlier
 from fourtuple.blocking.shared_socket import DONTWAIT, SharedSocket
 from fourtuple.errors import ConnectionEnded, ConnectionLost, DeadlinePassed, FourTupleError
@@ -198,13 +199,14 @@ class Sending:
                 if stream.fin_due:
                     sock.shutdown(socket.SHUT_WR)
                     stream.fin_sent(shared.clock())
-            except BlockingIOError:
-                stream.sent(0, shared.clock())
             except OSError as error:
-                if error.errno is None:
-                    raise  # a signal handler raised it: the kernel's errors have a number
-                # Only writing has ended: octets that the peer sent before can still be read.
-                stream.write_lost(error)
+                if interrupted(error):
+                    raise
+                if isinstance(error, BlockingIOError):
+                    stream.sent(0, shared.clock())
+                else:
+                    # Only writing has ended: octets that the peer sent before can still be read.
+                    stream.write_lost(error)
             return not stream.outbox_size
 
     def _count_out(self) -> int:
