@@ -24,10 +24,10 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
+    by_keyword,
     check_choice,
     check_flag,
     check_function,
-    check_keywords,
     check_timeout,
     check_type,
 )
@@ -94,11 +94,7 @@ class Server(OnLoop[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     Raises :class:`~fourtuple.errors.OptionError` for options that cannot work, before a socket is opened.
     """
 
-    def __new__(cls, *_arguments: Any, **options: Any) -> Self:
-        """Raise :class:`~fourtuple.errors.OptionError` for a misspelled keyword, as the option families do."""
-        check_keywords(cls.__name__, cls.__init__, options)
-        return super().__new__(cls)
-
+    @by_keyword()
     def __init__(
         self,
         service: Service[In_co, Out_contra, S, L],
@@ -259,6 +255,7 @@ class Server(OnLoop[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         runner = self._life.adopt(sock)
         return None if runner is None else runner.connection
 
+    @by_keyword()
     def dial(
         self,
         address: Address | str,
@@ -314,6 +311,7 @@ class Server(OnLoop[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self._life.keep(dial.task)
         return dial
 
+    @by_keyword()
     def broadcast(
         self,
         message: Out_contra,

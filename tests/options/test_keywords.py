@@ -11,15 +11,18 @@ import pytest
 
 import fourtuple.blocking.opening
 import fourtuple.client
+from fourtuple import Alarm, Endpoint, Service, adapters, framing, load, testing, watching
 from fourtuple.client.options import ClientOptions, Connect, ConnectOptions
-from fourtuple.errors import OptionError
+from fourtuple.errors import FourTupleError, OptionError, ServiceError
 from fourtuple.load import Load
+from fourtuple.operations import Operator, Telemetry
 from fourtuple.options import FAMILIES, Options, Pool, Proxy, Pushes, Reconnect, Retries, Tls, changes
 from fourtuple.options.checking import choices_of
 from fourtuple.server import Server
 from fourtuple.serving.in_thread import serve_in_thread
 from fourtuple.serving.run import ServerOptions, run
 from fourtuple.testing.fixture_types import ThreadOptions
+from fourtuple.testing.fuzz import fuzz
 
 
 def typed(keywords: Any) -> dict[str, str]:
@@ -82,3 +85,71 @@ def test_the_options_of_connect(connect: Callable[..., Any]) -> None:
     assert typed(ClientOptions) == {name: kind for name, kind in fields.items() if name != "reconnect"}
     for name in fields:
         assert f"\n{name}\n    " in inspect.getdoc(connect)
+
+
+#: Where a misspelled option gets its hint. Calls with a ``timeout`` alone, and rooms below the options, have Python's
+#: TypeError, which names the call and the option.
+TAKE_OPTIONS: list[tuple[Callable[..., Any], str, str]] = [
+    (Server, "limit", "limits"),
+    (Server.dial, "local_adress", "local_address"),
+    (Server.broadcast, "slowly", "slow"),
+    (Endpoint, "limit", "limits"),
+    (Service, "lifespam", "lifespan"),
+    (Service.reply, "thread", "threads"),
+    (Service.replies, "cancel_on_loss", "cancel_on_lost"),
+    (Service.conversation, "speak_first", "speaks_first"),
+    (Alarm, "gauges", "gauge"),
+    (watching, "second", "seconds"),
+    (Operator, "registries", "registry"),
+    (Telemetry, "trace_provider", "tracer_provider"),
+    (adapters.install, "limit", "limits"),
+    (adapters.protocol, "silent_peer", "silent_peers"),
+    (adapters.streams, "limits", "limit"),
+    (adapters.socketserver, "names", "name"),
+    (load.run, "message", "messages"),
+    (load.Run, "message", "messages"),
+    (framing.Line, "max_mesage", "max_message"),
+    (framing.Custom, "encode", "encoder"),
+    (framing.custom, "encod", "encode"),
+    (framing.checked, "sizes", "size"),
+    (framing.feed_parser, "max_mesage", "max_message"),
+    (framing.event_parser, "encod", "encode"),
+    (framing.headed, "max_mesage", "max_message"),
+    (framing.msgspec_mapping, "formats", "format"),
+    (framing.Mapping, "texts", "text"),
+    (framing.u8, "max_mesage", "max_message"),
+    (framing.u64, "byte_order", "byteorder"),
+    (testing.MemoryService, "mayraise", "may_raise"),
+    (testing.MemoryService.connect, "cuts", "cut"),
+    (testing.memory_pair, "cuts", "cut"),
+    (testing.async_memory_pair, "far_frame", "far_framing"),
+    (testing.Toxic, "up_stream", "upstream"),
+    (testing.Toxics, "latencies", "latency"),
+    (testing.Vector, "message", "messages"),
+    (testing.drive, "limits", "limit"),
+    (testing.check_framing, "texts", "text"),
+    (fuzz, "case", "cases"),
+]
+
+
+@pytest.mark.parametrize(("call", "given", "meant"), TAKE_OPTIONS, ids=[each[0].__qualname__ for each in TAKE_OPTIONS])
+def test_a_misspelled_option_is_suggested(call: Callable[..., Any], given: str, meant: str) -> None:
+    with pytest.raises(FourTupleError) as raised:
+        call(**{given: None})
+    assert type(raised.value) is (ServiceError if call.__qualname__.startswith("Service.") else OptionError)
+    assert str(raised.value) == f"{given}: there is no such option of {call.__qualname__}; did you mean {meant}?"
+
+
+def test_a_framing_of_one_s_own() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Own(framing.Line):
+        marker: bytes = b""
+
+    assert Own(marker=b"x").marker == b"x"
+    with pytest.raises(OptionError, match=r"markers: there is no such option of Own; did you mean marker\?"):
+        Own(markers=b"x")  # type: ignore[call-arg]
+
+
+def test_an_option_of_another_family() -> None:
+    with pytest.raises(ServiceError, match=r"no such option of Service\.reply; it is an option of Limits"):
+        Service("line").reply(max_connections=5)  # type: ignore[call-overload]

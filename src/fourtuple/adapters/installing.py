@@ -19,7 +19,16 @@ from fourtuple.adapters.protocols import adapted
 from fourtuple.engine import ReadinessChoice
 from fourtuple.errors import ServiceError
 from fourtuple.ignored import Ignored
-from fourtuple.options import Deadlines, Limits, Proxy, call_plain, check_function, check_type, function_name
+from fourtuple.options import (
+    Deadlines,
+    Limits,
+    Proxy,
+    by_keyword,
+    call_plain,
+    check_function,
+    check_type,
+    function_name,
+)
 from fourtuple.server import Server
 
 #: asyncio's servers have no deadlines but that of the handshake, whose value is asyncio's.
@@ -92,6 +101,7 @@ _installed: Installation | None = None
 _lock = threading.Lock()
 
 
+@by_keyword()
 def install(
     *,
     limits: Limits | None = None,

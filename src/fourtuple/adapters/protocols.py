@@ -14,7 +14,7 @@ from fourtuple.engine import Channel
 from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
 from fourtuple.handlers import Host
-from fourtuple.options import check_callable, check_whole, function_name
+from fourtuple.options import by_keyword, check_callable, check_whole, function_name
 from fourtuple.service import Service
 from fourtuple.service.handler import AdaptedHandler
 from fourtuple.service.registration import check_arguments
@@ -36,6 +36,7 @@ def adapted(factory: Factory, name: str, *, silent_peers: bool) -> Service[Any, 
     return service
 
 
+@by_keyword()
 def protocol(
     factory: Callable[[], asyncio.BaseProtocol], *, name: str | None = None, silent_peers: bool = False
 ) -> Service[Any, Any, Any, Any]:
@@ -64,6 +65,7 @@ def protocol(
     return adapted(lambda _runner: factory(), name or function_name(factory), silent_peers=silent_peers)
 
 
+@by_keyword()
 def streams(
     callback: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object] | None],
     *,

@@ -12,7 +12,7 @@ from fourtuple.errors import ServiceError
 from fourtuple.framing.whole import Raw
 from fourtuple.handlers import Host
 from fourtuple.handlers.socket_runner import SocketRunner
-from fourtuple.options import function_name
+from fourtuple.options import by_keyword, function_name
 from fourtuple.service import Service
 from fourtuple.service.handler import AdaptedHandler
 
@@ -26,6 +26,7 @@ class StandIn:
         self.timeout: float | None = None
 
 
+@by_keyword()
 def socketserver(
     handler: type[library.BaseRequestHandler] | library.BaseServer,
     *,

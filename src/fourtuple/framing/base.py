@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeAlias, overload
 from fourtuple.framing.notation import written
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import checked_encoder
+from fourtuple.options.keywords import check_keywords
 from fourtuple.typevars import Generic, In_co, Out, Out_contra
 
 #: What encoders of octets take and decoders are fed, for type checkers.
@@ -64,6 +65,14 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     def stateful(self) -> bool:
         """Whether the decoder keeps state between messages: then a ``switch`` cannot choose it for single messages."""
         return False
+
+    if not TYPE_CHECKING:  # checkers take the parameters from the class itself
+
+        def __new__(cls, *_arguments: Any, **options: Any) -> Framing[Any, Any]:
+            """Raise :class:`~fourtuple.errors.OptionError` for a misspelled keyword, which suggests the nearest one."""
+            if options:
+                check_keywords(cls.__name__, cls.__init__, options)
+            return super().__new__(cls)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

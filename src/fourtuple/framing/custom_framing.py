@@ -13,7 +13,7 @@ from fourtuple.framing.buffered import BufferedDecoder
 from fourtuple.framing.checks import check_bounds, check_size
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import check_function, encoded, is_count, mistake, name_of
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, by_keyword
 from fourtuple.printable import class_of, error_text, shortened, text_of
 from fourtuple.typevars import In_co, Out, Out_contra
 
@@ -120,6 +120,7 @@ def custom(
     max_sent: int | None = None,
     name: str = "",
 ) -> Custom[V, Never]: ...
+@by_keyword()
 def custom(
     decode: Decode[Any],
     encode: Callable[[Any], Octets] | None = None,

@@ -32,7 +32,7 @@ from fourtuple.framing.lending import Swallowing, check_lendable, cutter
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import check_function, is_count, mistake, name_of, told
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, by_keyword
 from fourtuple.printable import error_text
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
@@ -131,6 +131,7 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
         return body
 
 
+@by_keyword()
 def headed(
     head: Framing[In, Out] | str,
     size: Callable[[In], Size] | str,

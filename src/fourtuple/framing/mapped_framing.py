@@ -25,7 +25,7 @@ from fourtuple.framing.memory import check_max_message_memory, memory_bound
 from fourtuple.framing.typed import msgspec_mapping
 from fourtuple.framing.unmapped import Unmapped
 from fourtuple.framing.usercode import name_of, raised, told
-from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY, seen
+from fourtuple.options import DEFAULT_MAX_MESSAGE_MEMORY, by_keyword, seen
 from fourtuple.printable import shortened, text_of
 from fourtuple.typevars import In, In_co, Out, Out_contra
 
@@ -174,6 +174,7 @@ def mapped(framing: Framing, decode: Callable[[Any], Any], encode: Callable[[Any
     return Mapped(framing, Mapping(decode, encode))
 
 
+@by_keyword()
 def checked(
     framing: Framing[bytes, bytes],
     checksum: str | Callable[[bytes], bytes],

@@ -15,9 +15,11 @@ from fourtuple.framing.checksums import Checksum
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape
 from fourtuple.framing.usercode import check_function, name_of
+from fourtuple.options import by_keyword
 from fourtuple.typevars import Generic, In_co, Out_contra
 
 
+@by_keyword()
 @dataclass(frozen=True)
 class Mapping(Generic[In_co, Out_contra]):
     """Messages to values and back. Mappings with a ``text``, their text form, are compared by it.

@@ -16,7 +16,7 @@ from fourtuple.errors import OptionError
 from fourtuple.framing.base import Octets
 from fourtuple.framing.parser_framing import NOT_YET, Parser
 from fourtuple.framing.usercode import check_function, mistake, told
-from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY
+from fourtuple.options import DEFAULT_MAX_MESSAGE, DEFAULT_MAX_MESSAGE_MEMORY, by_keyword
 from fourtuple.typevars import Out
 
 
@@ -44,6 +44,7 @@ P = TypeVar("P", bound=EventParser)
 Made = TypeVar("Made")
 
 
+@by_keyword()
 def feed_parser(
     make: Callable[[], FedParser],
     encode: Callable[[Out], Octets] | None = None,
@@ -80,6 +81,7 @@ def feed_parser(
     return Parser(make, put, get, encode, name, max_message, max_message_memory, "gets", hint, max_sent=max_sent)
 
 
+@by_keyword()
 def event_parser(
     make: Callable[[], P],
     encode: Callable[[Out], Octets] | None = None,

@@ -9,6 +9,7 @@ from fourtuple.errors import OptionError
 from fourtuple.framing.mapping import Mapping
 from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.msgpack import look
+from fourtuple.options import by_keyword
 from fourtuple.typevars import In
 
 MsgspecFormat = Literal["json", "msgpack"]
@@ -23,6 +24,7 @@ def msgspec_mapping(*, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
 def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mapping[In, Any]: ...
 @overload
 def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
+@by_keyword()
 def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
     """Return the mapping to values of type ``kind``, checked by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
 

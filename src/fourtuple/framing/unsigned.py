@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fourtuple.framing.length import ByteOrder, Length
-from fourtuple.options import DEFAULT_MAX_MESSAGE
+from fourtuple.options import DEFAULT_MAX_MESSAGE, by_keyword
 
 
+@by_keyword()
 def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None) -> Length:
     """A length of one octet.
 
@@ -15,6 +16,7 @@ def u8(*, max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = 
     return Length(1, max_message=max_message, max_sent=max_sent)
 
 
+@by_keyword()
 def u16(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
@@ -27,6 +29,7 @@ def u16(
     return Length(2, byteorder, max_message=max_message, max_sent=max_sent)
 
 
+@by_keyword()
 def u32(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:
@@ -39,6 +42,7 @@ def u32(
     return Length(4, byteorder, max_message=max_message, max_sent=max_sent)
 
 
+@by_keyword()
 def u64(
     *, byteorder: ByteOrder = "big", max_message: int | None = DEFAULT_MAX_MESSAGE, max_sent: int | None = None
 ) -> Length:

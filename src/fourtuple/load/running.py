@@ -19,7 +19,7 @@ from fourtuple.load.result import Result
 from fourtuple.load.schedule import SECOND, Schedule
 from fourtuple.load.tally import Interval, Phase
 from fourtuple.load.worker import Worker
-from fourtuple.options import Sockets, check_function, check_type
+from fourtuple.options import Sockets, by_keyword, check_function, check_type
 from fourtuple.proxy.header import HeaderChoice
 from fourtuple.tls.certificates import TlsChoice
 from fourtuple.tls.start import check_client, host_of
@@ -61,6 +61,7 @@ class Run:
     :class:`~fourtuple.errors.OptionError` for invalid arguments, before a socket is opened.
     """
 
+    @by_keyword()
     def __init__(
         self,
         address: Address | str,
@@ -155,6 +156,7 @@ class Run:
         return due / seconds
 
 
+@by_keyword()
 def run(
     address: Address | str,
     framing: Framing | str,

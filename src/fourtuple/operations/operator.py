@@ -18,7 +18,7 @@ from fourtuple.observe.combine import each_of
 from fourtuple.observe.log import log_failures
 from fourtuple.operations.running import AnyServer, Operated, control_name, counting, operating
 from fourtuple.operations.servers import Servers
-from fourtuple.options import Operations, call_plain, check_callable, check_function, check_type
+from fourtuple.options import Operations, by_keyword, call_plain, check_callable, check_function, check_type
 from fourtuple.options.endpoint import Endpoint
 from fourtuple.server import Server
 from fourtuple.service import Service
@@ -64,6 +64,7 @@ class Operator:
     Without both, nothing is counted. Raises :class:`~fourtuple.errors.OptionError` for options that cannot work.
     """
 
+    @by_keyword()
     def __init__(self, operations: Operations | None = None, *, registry: CollectorRegistry | None = None) -> None:
         check_type("operations", operations, Operations)
         self._options = operations or Operations()

@@ -22,6 +22,7 @@ from fourtuple._version import __version__
 from fourtuple.errors import DeadlinePassed
 from fourtuple.four_tuple import FourTuple
 from fourtuple.operations.measuring import sizes, sizes_of_batch
+from fourtuple.options import by_keyword
 from fourtuple.printable import class_of
 from fourtuple.service import Service
 from fourtuple.service.handler import ReplyHandler
@@ -48,6 +49,7 @@ class Telemetry:
         Default: the global ones.
     """
 
+    @by_keyword()
     def __init__(
         self,
         service: str,

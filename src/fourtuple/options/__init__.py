@@ -27,7 +27,6 @@ from fourtuple.options.declaring import KIB as KIB
 from fourtuple.options.declaring import MIB as MIB
 from fourtuple.options.declaring import Declared as Declared
 from fourtuple.options.declaring import Options as Options
-from fourtuple.options.declaring import check_keywords as check_keywords
 from fourtuple.options.declaring import declared as declared
 from fourtuple.options.declaring import option as option
 from fourtuple.options.declaring import parse_size as parse_size
@@ -40,6 +39,8 @@ from fourtuple.options.functions import refuse_unrun as refuse_unrun
 from fourtuple.options.functions import taken_of as taken_of
 from fourtuple.options.functions import unrun as unrun
 from fourtuple.options.functions import with_article as with_article
+from fourtuple.options.keywords import by_keyword as by_keyword
+from fourtuple.options.keywords import check_keywords as check_keywords
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE as DEFAULT_MAX_MESSAGE
 from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_MESSAGE_MEMORY
 from fourtuple.options.limits import OF_THE_SERVER as OF_THE_SERVER

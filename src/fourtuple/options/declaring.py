@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -183,24 +182,12 @@ def check_name(name: str, family: type[Options]) -> None:
         raise OptionError(f"{name}: there is no such option in {family.__name__}{hint}")
 
 
-def check_keywords(whom: str, function: Callable[..., Any], given: Mapping[str, object]) -> None:
-    """Raise OptionError for a keyword that a function does not take. The error suggests the nearest one."""
-    parameters = inspect.signature(function).parameters.values()
-    if any(each.kind is each.VAR_KEYWORD for each in parameters):
-        return
-    known = [each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)]
-    known = [name for name in known if name != "self"]
-    for name in given:
-        if name not in known:
-            hint = of_another(name, known) or nearest(name, known) or f"; there are {', '.join(known)}"
-            raise OptionError(f"{name}: there is no such option of {whom}{hint}")
-
-
 def of_another(given: str, known: Iterable[str]) -> str:
     """Return where an option belongs that another family has: ``; it is an option of Deadlines``, otherwise ""."""
     for family in Options.__subclasses__():
-        if given in family.__dataclass_fields__:
-            own = family.__name__
+        own = family.__name__
+        # Connect has no public name: its options are the parameters of connect().
+        if given in family.__dataclass_fields__ and own != "Connect":
             form = f", as in {own.lower()}={own}({given}=...)" if own.lower() in known else ""
             return f"; it is an option of {own}{form}"
     return ""

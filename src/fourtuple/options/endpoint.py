@@ -6,16 +6,17 @@ import socket
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
 from fourtuple.address import Address, is_pair
 from fourtuple.errors import OptionError
-from fourtuple.options import OF_THE_SERVER, Limits, Proxy, Sockets, Tls, check_keywords, check_type
+from fourtuple.options import OF_THE_SERVER, Limits, Proxy, Sockets, Tls, by_keyword, check_type
 
 #: One place where a server can listen.
 Place: TypeAlias = str | Address | socket.socket
 
 
+@by_keyword()
 @dataclass(frozen=True)
 class Endpoint:
     """A place where a server listens, or several, with options of their own.
@@ -48,11 +49,6 @@ class Endpoint:
     proxy: Proxy | None = None
     limits: Limits | None = None
     sockets: Sockets | None = None
-
-    def __new__(cls, *_arguments: Any, **options: Any) -> Self:
-        """Raise :class:`~fourtuple.errors.OptionError` for a misspelled keyword."""
-        check_keywords(cls.__name__, cls.__init__, options)
-        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check_type("tls", self.tls, Tls, ssl.SSLContext, hint="Tls(certificate='server.pem')")

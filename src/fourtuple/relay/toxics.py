@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from fourtuple.errors import OptionError
-from fourtuple.options import check_kind, check_type, seen
+from fourtuple.options import by_keyword, check_kind, check_type, seen
 from fourtuple.options.checking import LARGEST
 
 
+@by_keyword()
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Toxics:
     """What happens to the octets of one direction; by default nothing. Units are seconds and octets.

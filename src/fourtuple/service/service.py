@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, cast, overload
 from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.framing.base import Octets
-from fourtuple.options import check_callable, check_flag, check_type
+from fourtuple.options import by_keyword, check_callable, check_flag, check_type
 from fourtuple.service.decorators import (
     AsyncBatchDecorator,
     AsyncConversation,
@@ -86,6 +86,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         The decorator :meth:`lifespan` does the same, but a type checker cannot infer the type from it.
     """
 
+    @by_keyword()
     def __init__(
         self,
         framing: Framing[In_co, Out_contra] | str,
@@ -154,6 +155,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     def reply(
         self, *, threads: Literal[False] = False, concurrency: int, cancel_on_lost: bool = True
     ) -> ConcurrentReplyDecorator[In_co, Out_contra, S, L]: ...
+    @by_keyword(ServiceError)
     def reply(
         self, function: Any = ONLY_OPTIONS, *, threads: bool = False, concurrency: int = 1, cancel_on_lost: bool = True
     ) -> Any:
@@ -215,6 +217,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     ) -> BatchDecorator[In_co, Out_contra, S, L]: ...
     @overload
     def replies(self, *, cancel_on_lost: bool) -> AsyncBatchDecorator[In_co, Out_contra, S, L]: ...
+    @by_keyword(ServiceError)
     def replies(self, function: Any = ONLY_OPTIONS, *, cancel_on_lost: bool = True) -> Any:
         """Register the reply handler for batches: it takes a list of messages, and returns the list of their replies.
 
@@ -264,6 +267,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     def conversation(
         self, *, speaks_first: Literal[False] = False, cancel_on_lost: bool
     ) -> Callable[[AsyncConversation[In_co, Out_contra, S, L]], AsyncConversation[In_co, Out_contra, S, L]]: ...
+    @by_keyword(ServiceError)
     def conversation(
         self, function: Any = ONLY_OPTIONS, *, speaks_first: bool = False, cancel_on_lost: bool = True
     ) -> Any:

@@ -12,13 +12,23 @@ from typing import Literal, TypeAlias, get_args
 
 from fourtuple import events
 from fourtuple.ignored import Ignored
-from fourtuple.options import Limits, call_plain, check_choice, check_function, check_kind, check_range, check_whole
+from fourtuple.options import (
+    Limits,
+    by_keyword,
+    call_plain,
+    check_choice,
+    check_function,
+    check_kind,
+    check_range,
+    check_whole,
+)
 from fourtuple.printable import repr_of
 
 #: The gauges that an alarm can watch.
 Gauge: TypeAlias = Literal["connections", "buffered", "threads", "accept_queue"]
 
 
+@by_keyword()
 @dataclass(frozen=True, slots=True)
 class Alarm:
     """Reports that a number has reached a threshold, and again every ``interval`` seconds while it stays there.

@@ -22,6 +22,7 @@ from fourtuple.options import (
     Proxy,
     Sockets,
     Tls,
+    by_keyword,
     call_plain,
     check_callable,
     check_function,
@@ -273,6 +274,7 @@ class _Stopping:
             self._main.uncancel()
 
 
+@by_keyword()
 @contextmanager
 def watching(
     server: Server, *, seconds: float | None = None, loop: asyncio.AbstractEventLoop | None = None, file: int = 2

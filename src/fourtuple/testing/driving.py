@@ -10,7 +10,7 @@ from fourtuple.errors import MessageError, OptionError
 from fourtuple.framing.base import Decoder, Framing
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.options import check_whole, refuse, seen
+from fourtuple.options import by_keyword, check_whole, refuse, seen
 from fourtuple.testing.cutting import shown
 from fourtuple.testing.failures import ERRORS, LIMIT, broken
 from fourtuple.typevars import Generic, M
@@ -47,6 +47,7 @@ def same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
+@by_keyword()
 def drive(
     framing: Framing[M, Any],
     pieces: Iterable[bytes],

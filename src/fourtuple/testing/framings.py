@@ -18,7 +18,7 @@ from fourtuple.framing.custom_framing import Custom
 from fourtuple.framing.duplex_framing import Duplex
 from fourtuple.framing.text import parse_framing
 from fourtuple.framing.unmapped import Unmapped
-from fourtuple.options import check_flag, check_type, refuse, seen
+from fourtuple.options import by_keyword, check_flag, check_type, refuse, seen
 from fourtuple.testing.cost import check_bound, check_linear, check_linear_when_attacked, check_sent, unbounded
 from fourtuple.testing.cutting import SHORT, SPICE, cut, cuts, shown, single, spoiled
 from fourtuple.testing.driving import Outcome, drive, same
@@ -32,6 +32,7 @@ SPOILED = 200
 NEIGHBOURS = 3
 
 
+@by_keyword()
 @dataclass(frozen=True)
 class Vector(Generic[M]):
     """Octets and the messages that they encode.
@@ -60,6 +61,7 @@ class Vector(Generic[M]):
         check_flag("final", self.final)
 
 
+@by_keyword()
 def check_framing(
     framing: Framing[M, M] | Custom[M, Never] | Duplex[M, Any, M, Any],
     vectors: Iterable[

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from fourtuple.errors import FourTupleError, IncompleteMessage, MalformedMessage, MessageError, MessageTooLong
 from fourtuple.framing.base import Framing
 from fourtuple.framing.text import parse_framing
-from fourtuple.options import check_type, check_whole
+from fourtuple.options import by_keyword, check_type, check_whole
 from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
 from fourtuple.testing.driving import Outcome, check_pieces, drive
 
@@ -23,6 +23,7 @@ from fourtuple.testing.driving import Outcome, check_pieces, drive
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
 
 
+@by_keyword()
 def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -> int:
     """Run ``cases`` random cases; return how many of their streams ended in an error.
 

@@ -15,7 +15,7 @@ from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
 from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Deadlines, Limits, check_flag, check_type
+from fourtuple.options import Deadlines, Limits, by_keyword, check_flag, check_type
 from fourtuple.stream import Stream
 from fourtuple.testing.clock import Clock
 from fourtuple.testing.memory_engine import client_of, engine_of
@@ -115,6 +115,7 @@ def memory_pair(
     deadlines: Deadlines | None = None,
     threads: bool = False,
 ) -> UnlikePair[BlockingConnection[In, Out], BlockingConnection[NewIn, NewOut]]: ...
+@by_keyword()
 def memory_pair(
     framing: Framing | str,
     *,
@@ -195,6 +196,7 @@ def async_memory_pair(
     limits: Limits | None = None,
     deadlines: Deadlines | None = None,
 ) -> UnlikePair[Connection[In, Out], Connection[NewIn, NewOut]]: ...
+@by_keyword()
 def async_memory_pair(
     framing: Framing | str,
     *,

@@ -10,7 +10,7 @@ from fourtuple import events
 from fourtuple.connection import Connection
 from fourtuple.errors import ServiceError
 from fourtuple.framing import Framing, parse_framing
-from fourtuple.options import Deadlines, Limits, Proxy, Tls, check_type
+from fourtuple.options import Deadlines, Limits, Proxy, Tls, by_keyword, check_type
 from fourtuple.server import Server, lifecycle_of
 from fourtuple.service import ConversationHandler, ProgramHandler, Service
 from fourtuple.stream import Stream
@@ -47,6 +47,7 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
     Raises :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
 
+    @by_keyword()
     def __init__(
         self,
         service: Service[In_co, Out_contra, S, L],
@@ -102,6 +103,7 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
     def connect(
         self, framing: Framing[NewIn, NewOut] | str, *, cut: Cut = None, capacity: int = CAPACITY
     ) -> UnlikePair[Connection[NewIn, NewOut], Connection[In_co, Out_contra, S, L]]: ...
+    @by_keyword()
     def connect(
         self, framing: Framing | str | None = None, *, cut: Cut = None, capacity: int = CAPACITY
     ) -> UnlikePair[Any, Any]:

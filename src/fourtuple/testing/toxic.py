@@ -16,7 +16,7 @@ from typing import Self
 from fourtuple.address import Address, from_sockaddr
 from fourtuple.errors import OptionError
 from fourtuple.forking import ours
-from fourtuple.options import check_type, check_whole
+from fourtuple.options import by_keyword, check_type, check_whole
 from fourtuple.relay.toxics import Toxics, check_toxics
 from fourtuple.server import Server
 from fourtuple.testing.toxic_links import Link, Network
@@ -48,6 +48,7 @@ class Toxic:
     Raises :class:`~fourtuple.errors.OptionError` for an argument of another type, and for a ``buffer`` below 1.
     """
 
+    @by_keyword()
     def __init__(
         self,
         target: Server | Address | str,
