@@ -378,6 +378,20 @@ def test_a_pidfile_follows_no_link_and_overwrites_nothing_else(command: Command,
     assert precious.read_text() == "precious"
 
 
+def test_a_pidfile_costs_no_file_of_the_users(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "service.py"
+    for content in ("service = 1\n", "1" * 33, "12 34\n"):
+        path.write_text(content)
+        for arguments in (("serve", "echo", "--port", "0"), ("check", "echo", "--files")):
+            done = command(*arguments, "--pidfile", str(path))
+            assert done.code == 3
+            assert f"pidfile {path}: the file exists, and does not contain the number of a process" in done.err
+        assert path.read_text() == content
+    path.write_text("")  # of a process that was killed while it started
+    with served(tmp_path, "echo", "--pidfile", str(path)) as server:
+        assert int(path.read_text()) == server.process.pid
+
+
 @pytest.mark.parametrize("workers", [(), ("--workers", "1")])
 def test_a_pidfile_that_cannot_be_written_ends_the_start_and_is_named(tmp_path: Path, workers: tuple[str, ...]) -> None:
     path = tmp_path / "pid"

@@ -13,6 +13,10 @@ from types import TracebackType
 from fourtuple.errors import OperationError
 
 
+#: The most octets of a file with a process's number.
+_MOST = 32
+
+
 class PidFile:
     """A file with this process's number; without a path it does nothing.
 
@@ -102,7 +106,7 @@ def _locked(path: str) -> int:
             if _is_still_there(fd, path):
                 return fd
         except BlockingIOError:
-            number = os.pread(fd, 32, 0).decode("ascii", "replace").strip()
+            number = os.pread(fd, _MOST, 0).decode("ascii", "replace").strip()
             holder = f"process {number}" if number else "a process that starts"
             os.close(fd)
             raise OperationError(f"pidfile {path}: {holder} runs with it") from None
@@ -115,10 +119,20 @@ def _locked(path: str) -> int:
 def _opened(path: str, flags: int = 0) -> int:
     # O_NOFOLLOW: a link that another user made in a shared folder would have another file overwritten.
     fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | flags, 0o644)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        why = "it is not a regular file"
+    elif not _is_number(os.pread(fd, _MOST + 1, 0)):
+        # It would be made empty, and removed at the end: a mistyped path must not cost a file of the user's.
+        why = "the file exists, and does not contain the number of a process"
+    else:
         return fd
     os.close(fd)
-    raise OperationError(f"pidfile {path}: it is not a regular file")
+    raise OperationError(f"pidfile {path}: {why}")
+
+
+def _is_number(content: bytes) -> bool:
+    """Return whether this is what a file with a process's number contains; an empty one is of a process that starts."""
+    return len(content) <= _MOST and (not content.strip() or content.strip().isdigit())
 
 
 def _is_still_there(fd: int, path: str) -> bool:
