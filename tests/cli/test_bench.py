@@ -451,7 +451,7 @@ def test_messages_without_a_request_are_told(run: Run) -> None:
     [
         ("EVENT", "'EVENT' is not one of text:, starts:, regex:, size:, file.py:function"),
         ("same", "'same' is not one of text:, starts:, regex:, size:, file.py:function"),
-        ("size:x", "'size:x': invalid literal"),
+        ("size:x", "'size:x': expected a whole number of octets, as in size:16"),
         ("regex:[", "'regex:[': unterminated character set"),
         ("nothing.py", "there is no file nothing.py"),
     ],

@@ -1,4 +1,7 @@
-"""Empty values, as of a shell variable that is not set: each is an error that names the option, or has a meaning."""
+"""Empty values, as of a shell variable that is not set: each is an error that names the option, or has a meaning.
+
+And other wrong values: an error quotes what was typed, and is told before anything is opened.
+"""
 
 from __future__ import annotations
 
@@ -71,6 +74,31 @@ def test_the_texts_of_some(run: Run, arguments: tuple[str, ...], says: str) -> N
     done = run(*arguments)
     assert (done.code, done.out) == (2, b"")
     assert says in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("connect", "127.0.0.1:1", "--local", "nope"), "'--local': cannot read address 'nope': a local address is a"),
+        (("probe", "127.0.0.1:1", "--local", "nope:4"), "'--local': cannot read address 'nope:4': a local address is"),
+        (("bench", "127.0.0.1:1", "--local", "nope"), "fourtuple: cannot read address 'nope': a local address is a"),
+        (("probe", "127.0.0.1:1", "--tls-ca", "nope"), "fourtuple: --tls-ca: cannot read nope: No such file"),
+        (("probe", "127.0.0.1:1", "--server-name", ".."), "fourtuple: --server-name: expected the name in the server"),
+        (("relay", "127.0.0.1:0", "exec:"), "fourtuple: 'exec:': a command is needed, as in exec:sort"),
+        (("relay", "127.0.0.1:0", "exec:no-such"), "fourtuple: exec:no-such: there is no program 'no-such', or it may"),
+    ],
+)
+def test_an_error_quotes_what_was_typed(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    done = run(*arguments)
+    assert (done.code, done.out) == (2, b"")
+    assert says in done.err
+
+
+def test_a_name_that_cannot_be_resolved_has_no_number_of_an_error(run: Run) -> None:
+    done = run("serve", "echo", "--bind", "nobody.invalid:0")
+    assert done.code == 3
+    assert "the name 'nobody.invalid' cannot be resolved: " in done.err
+    assert "[Errno" not in done.err
 
 
 def test_no_configuration_file(run: Run, tmp_path: Path) -> None:

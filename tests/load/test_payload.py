@@ -122,7 +122,9 @@ def test_values_are_compared_by_their_text() -> None:
     assert check(ReplyError("ERR"), None)
 
 
-@pytest.mark.parametrize("text", ["", "all", "same:x", "size:many", "regex:(", "template:{x}", "text"])
+@pytest.mark.parametrize(
+    "text", ["", "all", "same:x", "size:many", "size:-1", "size:", "regex:(", "template:{x}", "text"]
+)
 def test_expectations_that_mean_nothing(text: str) -> None:
     with pytest.raises(OptionError):
         expectation(text)

@@ -44,7 +44,7 @@ def test_each_toxic(text: str, toxics: Toxics) -> None:
     ("text", "said"),
     [
         ("latncy:latency=1ms", r"there is no toxic 'latncy'; did you mean latency\?"),
-        ("latency", "latency: latency needs latency"),
+        ("latency", "latency: it needs latency=..."),
         ("latency:latency=100", "latency: expected a time with its unit, as in 100ms or 0.1s, got '100'"),
         ("latency:latency=1h", "a time with its unit"),
         (f"latency:latency={'9' * 400}s", "latency: expected no more than 4611686018427387904, got '999"),
@@ -56,7 +56,7 @@ def test_each_toxic(text: str, toxics: Toxics) -> None:
         ("bandwidth:rate=0k", "bandwidth is 0.0, it must be above 0"),
         ("corrupt:probability=2", "a probability, from 0 to 1"),
         ("corrupt:probability=x", "expected a probability, from 0 to 1, got 'x'"),
-        ("reset_peer", "reset_peer needs timeout or bytes"),
+        ("reset_peer", "reset_peer: it needs timeout=... or bytes=..."),
         ("corrupt:stream=sideways", "stream is 'sideways', it is one of upstream, downstream, both"),
         ("corrupt:toxicity=-1", "a probability"),
     ],

@@ -76,7 +76,7 @@ CONNECT_SECONDS = 10.0
     "--no-half-close", is_flag=True,
     help="Send no end of file after the messages: some servers then close without replying.",
 )  # fmt: skip
-@click.option("--local", type=types.address(0), help="The local address to connect from.")
+@click.option("--local", type=types.local_address(), help="The local address to connect from.")
 @client_tls.wanted
 @click.option(
     "--proxy-header", type=types.whole(1, 2), metavar="1|2",

@@ -51,7 +51,7 @@ _SECTIONS = {
         "drain": ("control", "Stop, as SIGTERM does."),
         "workers": ("control", "Change the number of worker processes."),
         "upgrade": ("control", "Replace the whole program."),
-        "limits": ("control", "Change limits."),
+        "limits": ("control", "Show and change limits."),
     },
 }
 _SUBCOMMANDS = {name: module for section in _SECTIONS.values() for name, (module, _) in section.items()}

@@ -18,6 +18,7 @@ from fourtuple.cli.failure import Exit, Failure
 from fourtuple.errors import AddressError, EncodeError, OptionError
 from fourtuple.framing import Framing
 from fourtuple.framing.fromoctets import from_octets
+from fourtuple.options import Tls
 
 if TYPE_CHECKING:
     from fourtuple.probing.conversing import Talk
@@ -41,7 +42,7 @@ PAUSE_SECONDS = 1.0
               help=f"For the name and the connection, and for TLS.  [{TIMEOUT_SECONDS:g}]")  # fmt: skip
 @click.option("--wait", type=types.seconds(), default=LISTEN_SECONDS, metavar="SECONDS",
               help=f"For the first octets.  [{LISTEN_SECONDS:g}]")  # fmt: skip
-@click.option("--local", type=types.address(0), help="Where to connect from.")
+@click.option("--local", type=types.local_address(), help="Where to connect from.")
 @client_tls.wanted
 @click.option("--proxy-header", type=types.whole(1, 2), metavar="1|2", help="Begin with a PROXY header.")
 @click.option("--count", "-n", type=types.whole(1), metavar="N", help="Probe N times, and draw the times.")
@@ -85,7 +86,7 @@ def probe(
         framing=framing or Raw(),
         framed=framing is not None,
         messages=_messages(texts, framing or Raw(), hexadecimal),
-        tls=client_tls.chosen(tls or server_name is not None, flags),
+        tls=_tls(client_tls.chosen(tls or server_name is not None, flags), server_name),
         server_name=server_name or address.host,
         proxy_header=proxy_header,
         timeout=timeout,
@@ -99,6 +100,17 @@ def probe(
     except (AddressError, OptionError) as error:
         raise Failure(error, Exit.USAGE) from error
     sys.exit(code)
+
+
+def _tls(tls: Tls | None, server_name: str | None) -> Tls | None:
+    """Check the options of TLS, and read its files, before anything is probed; return them."""
+    from fourtuple.tls.start import check_client  # here: --help and mistakes need no TLS
+
+    try:
+        check_client(tls, server_name, None)
+    except OptionError as error:
+        raise Failure(error, Exit.USAGE) from error
+    return tls
 
 
 def _messages(texts: tuple[str, ...], framing: Framing, hexadecimal: bool) -> tuple[Any, ...]:

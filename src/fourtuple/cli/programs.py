@@ -258,6 +258,6 @@ def of_file_named(options: Configuration, only: Sequence[str]) -> OfFile:
         )
     for name in only:
         if name not in names:
-            there = nearest(name, names) or f"; there are {', '.join(names)}"
+            there = nearest(name, names) or f"; it has {', '.join(names)}"
             raise click.UsageError(f"--only {name}: the file has no such service{there}")
     return OfFile(options, tuple(each for each in options.services if not only or each.name in only))

@@ -97,6 +97,20 @@ def address(default_port: int | None = None) -> ParamType:
     return _Read("address", lambda text: Address.parse(text, default_port=default_port))
 
 
+def local_address() -> ParamType:
+    """The address to connect from: a literal, with port 0 if none is given."""
+
+    def read(given: str) -> Address:
+        from fourtuple.net.connecting.sources import Source  # imported here: few commands connect
+        from fourtuple.options import Sockets
+
+        address = Address.parse(given, default_port=0)
+        Source(address, Sockets())  # it checks
+        return address
+
+    return _Read("address", read)
+
+
 class _FramingText(_Read):
     """A shell completes its first word."""
 

@@ -37,6 +37,8 @@ def of_kind(name: str, kind: str, rest: str) -> Pattern:
     """Return the pattern of a known kind; ``rest`` is what follows its colon."""
     try:
         if kind == "size":
+            if not (rest.isascii() and rest.isdigit() and len(rest) < 20):
+                raise ValueError("expected a whole number of octets, as in size:16")
             return partial(_has_size, int(rest))
         if kind == "regex":
             return partial(_matches, re.compile(rest.encode(), re.DOTALL))  # re handles the escapes of an expression

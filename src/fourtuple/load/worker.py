@@ -343,7 +343,7 @@ class Worker:
 
     async def _last_replies(self) -> None:
         began = self.clock()
-        while any(requester.owed for requester in self.requesters):
+        while self._user_error is None and any(requester.owed for requester in self.requesters):
             # Looked up each time: the interrupt may come while the replies are awaited.
             patience = min(_PATIENCE, self.load.timeout) if self._interrupted else self.load.timeout
             if self.clock() - began >= patience * SECOND:

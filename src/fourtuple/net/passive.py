@@ -67,7 +67,8 @@ def _resolve_passive(address: Address) -> list[tuple[int, tuple[str, int] | tupl
     except (OSError, UnicodeError) as error:
         if isinstance(error, OSError) and not isinstance(error, socket.gaierror):  # no descriptor to look it up
             raise listen_error(error, address) from None
-        raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {error}") from None
+        why = error.strerror if isinstance(error, OSError) else error  # without the number of the resolver's errors
+        raise ListenError(str(address), None, f"the name {address.host!r} cannot be resolved: {why}") from None
     return list(dict.fromkeys((int(family), sockaddr) for family, _, _, _, sockaddr in infos))  # type: ignore[misc]
 
 

@@ -12,7 +12,6 @@ from types import TracebackType
 
 from fourtuple.errors import OperationError
 
-
 #: The most octets of a file with a process's number.
 _MOST = 32
 

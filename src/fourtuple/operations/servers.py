@@ -291,7 +291,7 @@ def check_service(name: str, known: Iterable[str]) -> None:
     """Raise :class:`~fourtuple.errors.OperationError` for a service that a server does not have."""
     names = [each for each in known if each]
     if name not in names:
-        there = nearest(name, names) or (f"; there are {', '.join(names)}" if names else "; it has one alone")
+        there = nearest(name, names) or (f"; it has {', '.join(names)}" if names else "; it has one alone")
         raise OperationError(f"service {name}: the server has no such service{there}")
 
 

@@ -181,7 +181,8 @@ def _changes(name: str, kind: _Kind, given: dict[str, str]) -> Iterable[tuple[st
             except OptionError as error:
                 raise OptionError(f"{key}: {error}") from error
         elif not kind.any_of or not given:
-            raise OptionError(f"{name} needs {' or '.join(kind.attributes) if kind.any_of else key}")
+            needed = kind.attributes if kind.any_of else [key]
+            raise OptionError(f"it needs {' or '.join(f'{each}=...' for each in needed)}")
 
 
 class ToxicTable:

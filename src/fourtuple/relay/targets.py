@@ -97,9 +97,9 @@ class ProgramTarget(_PairTarget):
         except ValueError as error:
             raise OptionError(f"{EXEC}{command}: {error}") from error
         if not self._words:
-            raise OptionError(f"{EXEC} a command is needed, as in exec:sort")
+            raise OptionError(f"'{EXEC}': a command is needed, as in exec:sort")
         if shutil.which(self._words[0]) is None:
-            raise OptionError(f"{EXEC} there is no program {self._words[0]!r}, or it may not be run")
+            raise OptionError(f"{EXEC}{command}: there is no program {self._words[0]!r}, or it may not be run")
         self._observer = observer
         self._running: dict[int, tuple[asyncio.subprocess.Process, Connection[bytes, bytes]]] = {}
 

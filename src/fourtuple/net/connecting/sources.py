@@ -43,7 +43,9 @@ class Source:
 
     def __post_init__(self) -> None:
         if self.address is not None and not self.address.is_unix and literal(self.address) is None:
-            raise AddressError(str(self.address), "a local address is a literal, as in 192.0.2.1 or [2001:db8::1]")
+            # Port 0 is the default: it was not typed.
+            given = str(self.address) if self.address.port else self.address.host
+            raise AddressError(given, "a local address is a literal, as in 192.0.2.1 or [2001:db8::1]")
 
     def matching(self, address: Address, targets: Sequence[tuple[int, Sockaddr]]) -> list[Target]:
         """Return the targets that can be reached from the local address: IPv4 reaches only IPv4."""
