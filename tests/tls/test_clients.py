@@ -475,6 +475,30 @@ def test_starttls_of_the_blocking_client(files: Files) -> None:
             connection.start_tls(trusting())
 
 
+def test_starttls_expects_the_name_that_was_given_to_connect(run_async: Any, files: Files) -> None:
+    """Also in ``greet`` of a client, which has no other place for it."""
+
+    async def greet(connection: Any) -> None:
+        assert await connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
+        await connection.start_tls(trusting())
+
+    async def main(address: str) -> None:
+        async with connect_async(address, "line", server_hostname="localhost") as connection:
+            await greet(connection)
+        async with Client(address, "line", server_hostname="localhost", greet=greet) as client:
+            assert await client.request(b"EHLO") == b"EHLO secure"
+        async with connect_async(address, "line") as connection:
+            with pytest.raises(TlsCertificateRefused):
+                await greet(connection)
+
+    with serve_in_thread(mail(), "127.0.0.1:0", tls=tls_of(files, mode="starttls")) as server:
+        run_async(main(server.address))
+        with connect(server.address, "line", server_hostname="localhost") as connection:
+            assert connection.request(b"STARTTLS", timeout=10) == b"220 go ahead"
+            connection.start_tls(trusting())
+            assert connection.request(b"EHLO", timeout=10) == b"EHLO secure"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_commands_injected_before_starttls_are_discarded(
     run_async: Any, readiness: Any, files: Files, kind: str

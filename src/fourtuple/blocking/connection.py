@@ -267,7 +267,8 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
             :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. Default: None, which means the default
             options for a client, and the server's certificates for a server.
         server_hostname
-            For a client: the name that the server's certificate must have. Default: the host of the address.
+            For a client: the name that the server's certificate must have. Default: the ``server_hostname`` of connect,
+            or the host of the address.
         timeout
             Seconds to wait, in all. Default: ``handshake_timeout``, from when what you have sent has left; until then,
             ``write_timeout`` bounds the wait.

@@ -56,14 +56,13 @@ def opened(
     connection: BlockingConnection[In, Out] = BlockingConnection(
         connected.socket, stream, owned=True, deadlines=chosen.deadlines
     )
-    connection.host = host_of(address)
+    connection.host = chosen.server_hostname or host_of(address)
     try:
         if opening is not None:
             opening.made(connection)
         say_header(stream, chosen.proxy_header)
         if tls_wanted(chosen.tls):
-            expected = connection.host if chosen.server_hostname is None else chosen.server_hostname
-            layer = begin_tls(connection._socket, chosen.tls, expected)
+            layer = begin_tls(connection._socket, chosen.tls, connection.host)
             until = first_to_pass(connection._socket.deadlines, chosen.timeout, connected.until, clock())
             finish_tls(connection._in, connection._out, layer, *until)
         else:

@@ -138,12 +138,12 @@ async def connected(
     connection = _connection_over(
         engine, opened.socket, opened.name, framing, chosen.limits, chosen.deadlines, waker or Waker
     )
-    connection.host = host_of(address)
+    connection.host = chosen.server_hostname or host_of(address)
     try:
         say_header(connection._stream, chosen.proxy_header)
         connection._channel.flush_soon()
         if tls_wanted(chosen.tls):
-            await _secure(connection, chosen.tls, chosen.server_hostname, chosen.timeout, opened.until)
+            await _secure(connection, chosen.tls, chosen.timeout, opened.until)
     except BaseException:
         connection.abort()
         raise
@@ -184,13 +184,11 @@ def _connection_over(
     return connection
 
 
-async def _secure(
-    connection: Connection, tls: TlsChoice | None, hostname: str | None, timeout: float | None, until: float | None
-) -> None:
+async def _secure(connection: Connection, tls: TlsChoice | None, timeout: float | None, until: float | None) -> None:
     """Do the handshake in the time left for the attempt; the engine enforces ``handshake_timeout``."""
     try:
         async with asyncio.timeout(left(until)):
-            await connection.start_tls(tls, server_hostname=hostname)
+            await connection.start_tls(tls)
     except TimeoutError as error:
         if isinstance(error, FourTupleError):
             raise

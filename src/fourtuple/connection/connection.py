@@ -350,7 +350,8 @@ class Connection(
             :class:`~fourtuple.Tls` options or an :class:`ssl.SSLContext`. Default: None, which means the default
             options for a client, and the server's certificates for a server.
         server_hostname
-            For a client: the name that the server's certificate must have. Default: the host of the address.
+            For a client: the name that the server's certificate must have. Default: the ``server_hostname`` of connect,
+            or the host of the address.
 
         Raises :class:`~fourtuple.errors.OptionError`, and :class:`~fourtuple.errors.ConnectionBusy` while requests are
         outstanding or if TLS has begun before. Awaiting the result raises a subclass of
