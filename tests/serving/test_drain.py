@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fourtuple import BlockingConnection, Connection, Proxy, Reason, Server, Service, events
+from fourtuple import BlockingConnection, Connection, Deadlines, Proxy, Reason, Server, Service, events
 from fourtuple.errors import DeadlinePassed, ServiceError
 from fourtuple.serving import tear_down
 from fourtuple.serving.drain import shared_out
@@ -636,6 +636,36 @@ def test_a_thread_that_never_comes_back_does_not_hold_the_stop(
                     gate.set()
                 await until(lambda: not server.connections)  # it did come back
                 assert len(seen.of(events.Closed)) == 1
+                await until(lambda: not any(each.is_alive() for each in server._core.threads._started))
+
+    run_async(main())
+
+
+def test_a_thread_that_goes_on_after_the_goodbye_was_aborted(run_async: Any, readiness: str) -> None:
+    """The drain has half-closed its idle connection; the handler saw the end, and did not return."""
+
+    async def main() -> None:
+        service = Service("line")
+        gate = threading.Event()
+
+        @service.conversation
+        def talk(connection: BlockingConnection) -> None:
+            for message in connection:
+                connection.send(message)
+            gate.wait()
+
+        deadlines = Deadlines(drain_timeout=0.4, drain_idle_timeout=0.0)
+        async with serving(service, readiness, deadlines=deadlines) as (server, seen):
+            with await Peer.connect(server) as peer:
+                await peer.send(b"x\n")
+                assert await peer.receive(2) == b"x\n"
+                try:
+                    assert await server.drain() == 1
+                    (closed,) = seen.of(events.Closed)
+                    assert closed.reason is Reason.ABORTED
+                    assert seen[-1] == events.Drained(1, abandoned=1)
+                finally:
+                    gate.set()
                 await until(lambda: not any(each.is_alive() for each in server._core.threads._started))
 
     run_async(main())

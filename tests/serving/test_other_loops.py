@@ -130,6 +130,26 @@ def test_a_stopped_server_whose_loop_was_closed(new_loop: Any, how: str) -> None
         server.call_soon(print)
 
 
+def test_the_lifespan_of_a_server_that_is_left_running_is_closed_with_the_loop(new_loop: Any) -> None:
+    told: list[dict[str, Any]] = []
+    steps: list[str] = []
+    service = echo()
+
+    @service.lifespan
+    async def lifespan() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await asyncio.sleep(0)
+            steps.append("torn down")
+
+    server = Server(service)
+    with left_behind("unclosed <Listener "), asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.get_loop().set_exception_handler(lambda loop, context: told.append(context))
+        runner.run(server.start())
+    assert (steps, told) == (["torn down"], [])
+
+
 def test_a_failed_start_whose_loop_was_closed(new_loop: Any) -> None:
     service = echo()
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Server, Service, serve_in_thread
+from fourtuple import Server, Service, events, serve_in_thread
 from fourtuple.errors import DeadlinePassed, ListenAddressInUse, ServiceError
 from fourtuple.serving import lifecycle
+from fourtuple.serving.group import Group
 from rig import PATIENT, echo
 
 
@@ -28,6 +29,7 @@ class SetUp:
         self.began = asyncio.Event()
         self.done = asyncio.Event()
         self.told: list[str] = []
+        self.fails = False
         self._deaf = deaf
 
     async def _lifespan(self) -> AsyncIterator[None]:
@@ -47,6 +49,8 @@ class SetUp:
             yield
         finally:
             self.told.append("torn down")
+            if self.fails:
+                raise OSError("no database")
 
 
 @pytest.mark.parametrize("how", ["drain", "abort"])
@@ -201,6 +205,35 @@ def test_the_repr_of_a_start_that_is_under_way_and_of_one_that_failed(run_async:
             with pytest.raises(ListenAddressInUse):
                 await second.start()
             assert repr(second) == "<Server bytes.upper failed to start>"
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize("several", [False, True])
+def test_an_observer_that_ends_the_interpreter_at_listening_leaves_nothing_open(
+    run_async: Any, fails: bool, several: bool
+) -> None:
+    async def main() -> None:
+        set_up, other = SetUp(), SetUp()
+        set_up.done.set()
+        other.done.set()
+
+        def leave(event: events.Event) -> None:
+            if isinstance(event, events.Listening):
+                raise SystemExit(3)
+
+        servers = [Server(other.service), Server(set_up.service, observer=leave)]
+        if fails:
+            other.fails = set_up.fails = True
+        with pytest.raises(SystemExit) as raised:
+            await (Group(servers).start() if several else servers[1].start())
+        assert set_up.told == ["set up", "torn down"]
+        assert other.told == (["set up", "torn down"] if several else [])
+        assert repr(servers[1]).startswith("<Server bytes.upper stopped at ")
+        notes = getattr(raised.value, "__notes__", [])
+        text = "fourtuple: the tear-down also failed: OSError: no database"
+        assert notes == [text] * (1 + several) * fails
 
     run_async(main())
 

@@ -105,7 +105,7 @@ class ServeRun:
         """Return the failure of a program that has called sys.exit() in code that the server runs."""
         text = "\n".join(trimmed(error))
         group = self._group
-        if not self.started:
+        if group is not None and group.failed is not None and not self.started:
             return self._named(Failure("the service's set-up ended the interpreter", Exit.NO_START, text))
         if group is not None and group.tearing_down is not None:
             return self._named(Failure("the service's tear-down ended the interpreter", Exit.FAILED, text))

@@ -86,7 +86,7 @@ class WrongThread(FourTupleError, RuntimeError):
 class LoopClosed(FourTupleError, RuntimeError):
     """A call of a server whose event loop was closed.
 
-    If that was before the server had stopped, its sockets are closed, and the tear-down of its service did not run.
+    If that was before the server had stopped, its sockets are closed, and its service was not torn down in order.
     """
 
     def __init__(self, whom: str, stopped: bool) -> None:
@@ -94,7 +94,7 @@ class LoopClosed(FourTupleError, RuntimeError):
         text = f"{whom}: the server's event loop was closed"
         if not stopped:
             text += (
-                " before it had stopped: its sockets are closed, and the tear-down of its service did not run. "
+                " before it had stopped: its sockets are closed, and its service was not torn down in order. "
                 "Drain a server in its loop, as `async with` does"
             )
         super().__init__(text)

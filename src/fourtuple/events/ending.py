@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class Reason(Enum):
-    """Why a connection ended; the first reason is kept."""
+    """Why a connection ended. The first reason is kept, but what a drain half-closed and then aborted was aborted."""
 
     PEER_CLOSED = "closed by peer"
     NO_CLOSE_NOTIFY = "closed by peer without close_notify"

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from types import TracebackType
 from typing import Any, TypeAlias
 
 from fourtuple.cancelling import on_request
@@ -70,36 +71,49 @@ def _body() -> Any:
     """The function of which :func:`_made_by` makes an example."""
 
 
-@asynccontextmanager
-async def run_lifespan(lifespan: Lifespan[L]) -> AsyncIterator[L]:
-    """Set up, yield the service's state, tear down.
+class RunningLifespan(AbstractAsyncContextManager[L]):
+    """Sets up, gives the service's state, tears down.
 
     Raises ServiceError if the function does not yield once, or returns no context manager, and HandlerFailed if it
     raises CancelledError although nothing has cancelled its task.
+
+    It is no async generator itself: a loop that ends closes all of them at the same time, and they would close another.
     """
-    phase, thrown_in = "set-up", None
-    try:
-        async with _manager(lifespan) as state:
-            try:
-                yield state
-            except BaseException as error:
-                thrown_in = error
+
+    def __init__(self, lifespan: Lifespan[L]) -> None:
+        self._lifespan = lifespan
+        self._manager: AbstractAsyncContextManager[L] | None = None
+
+    async def __aenter__(self) -> L:
+        with self._errors_named("set-up"):
+            self._manager = _manager(self._lifespan)
+            return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        assert self._manager is not None
+        with self._errors_named("tear-down", error):
+            return await self._manager.__aexit__(kind, error, trace)
+
+    @contextmanager
+    def _errors_named(self, phase: str, of_block: BaseException | None = None) -> Iterator[None]:
+        """Name the function in errors of the lifespan, which are not ``of_block``."""
+        try:
+            yield
+        except RuntimeError as error:
+            wrong = _WRONG_YIELDS.get(str(error))
+            if wrong is None:
                 raise
-            finally:
-                phase = "tear-down"
-    except RuntimeError as error:
-        wrong = _WRONG_YIELDS.get(str(error))
-        if wrong is None:
-            raise
-        name = function_name(lifespan)
-        raise ServiceError(f"lifespan: {name} {wrong}; it yields once, between set-up and tear-down") from error
-    except asyncio.CancelledError as error:
-        if error is thrown_in or on_request(error):
-            raise
-        raise HandlerFailed(
-            f"lifespan: the {phase} in {function_name(lifespan)} raised CancelledError; "
-            "its own task was not cancelled, so it has awaited something that was"
-        ) from error
+            name = function_name(self._lifespan)
+            raise ServiceError(f"lifespan: {name} {wrong}; it yields once, between set-up and tear-down") from error
+        except asyncio.CancelledError as error:
+            if error is of_block or on_request(error):
+                raise
+            raise HandlerFailed(
+                f"lifespan: the {phase} in {function_name(self._lifespan)} raised CancelledError; "
+                "its own task was not cancelled, so it has awaited something that was"
+            ) from error
 
 
 def _manager(lifespan: Lifespan[L]) -> AbstractAsyncContextManager[L]:

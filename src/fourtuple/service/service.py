@@ -49,7 +49,7 @@ from fourtuple.service.handler import (
 )
 from fourtuple.service.hooks import Hooks
 from fourtuple.service.kinds import check_concurrency
-from fourtuple.service.lifespan import Lifespan, begun_by, decorated_lifespan, given_lifespan, run_lifespan
+from fourtuple.service.lifespan import Lifespan, RunningLifespan, begun_by, decorated_lifespan, given_lifespan
 from fourtuple.service.registration import ONLY_OPTIONS, check_hook, check_sole
 from fourtuple.service.replies import Batch, Replies
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
@@ -347,7 +347,7 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
 
         Entering it raises :class:`~fourtuple.errors.ServiceError` if it does not yield once.
         """
-        return nullcontext() if self._lifespan is None else run_lifespan(self._lifespan)
+        return nullcontext() if self._lifespan is None else RunningLifespan(self._lifespan)
 
     # -- for servers --------------------------------------------------------------------------------------
 

@@ -93,8 +93,13 @@ class Group:
             done.append(life)
         for server, life in zip(self.servers, lives, strict=True):
             await self._step(server, self._set_up(server), [each for each in lives if each is not life])
-        for life in lives:
-            life.accept()
+        try:
+            for life in lives:
+                life.accept()
+        except BaseException as error:
+            for life in reversed(lives):
+                await life.undo(error)
+            raise
 
     async def _set_up(self, server: AnyServer) -> None:
         self.setting_up = server

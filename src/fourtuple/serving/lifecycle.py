@@ -26,6 +26,7 @@ from fourtuple.net.given import take_given
 from fourtuple.net.passive import open_listeners
 from fourtuple.net.sockets import apply_options
 from fourtuple.options import Limits, Sockets
+from fourtuple.printable import error_text
 from fourtuple.serving.accept import Acceptor
 from fourtuple.serving.adopt import adopt
 from fourtuple.serving.alarms import Alarm, Alarms
@@ -124,7 +125,11 @@ class Lifecycle:
         """Open everything; return when connections are accepted. Errors say ``name`` of the server."""
         await self.open(name)
         await self.set_up()
-        self.accept()
+        try:
+            self.accept()
+        except BaseException as error:
+            await self.undo(error)
+            raise
 
     async def open(self, name: str) -> None:
         """Open the passive sockets, the first step of the start: no connection is accepted yet.
@@ -203,6 +208,13 @@ class Lifecycle:
                 group.admission.begin(listener)
         for listener in self.listeners:
             core.observer(events.Listening(listener.name, listener.backlog, listener.asked_backlog))
+
+    async def undo(self, error: BaseException) -> None:
+        """Stop: ``error``, which is raised next, came when everything was open. An observer may end the interpreter."""
+        try:
+            await self.drain.abort()
+        except Exception as later:
+            error.add_note(f"fourtuple: the tear-down also failed: {error_text(later)}")
 
     async def give_up(self) -> None:
         """Undo the steps of a start that is not completed."""

@@ -245,8 +245,8 @@ class State(StreamFields):
         self._held_back = value
 
     def because(self, reason: Reason) -> None:
-        """Note why this conversation ends. The first reason stays."""
-        if self.reason is None:
+        """Note why this conversation ends. The first reason stays, but an abort replaces a drain that it cuts short."""
+        if self.reason is None or (self.reason is Reason.DRAINED and reason is Reason.ABORTED):
             self.reason = reason
 
     @property
