@@ -31,7 +31,7 @@ from fourtuple.load import Load
 from fourtuple.net.backlog import AcceptQueue
 from fourtuple.net.tcpinfo import TcpInfo
 from fourtuple.observe.declared import METRICS
-from fourtuple.options import FAMILIES, Options, Pool, Pushes, Reconnect, Retries, declared
+from fourtuple.options import FAMILIES, Operations, Options, Pool, Processes, Pushes, Reconnect, Retries, declared
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -42,7 +42,8 @@ OPTIONS = """\
 
 Every option has a name, a unit, a default and a reason for the default. You can set an option in four places:
 
-- in a program, as an argument of its family: `Server(service, limits=Limits(max_connections=100))`;
+- in a program, as an argument of its family: `Server(service, limits=Limits(max_connections=100))`
+  (not `Processes`: the command starts worker processes);
 - on the command line, as a flag: `--max-connections 100`;
 - in the environment, as a variable: `FOURTUPLE_MAX_CONNECTIONS=100`;
 - in `fourtuple.toml`, as a key in the table of its family.
@@ -89,12 +90,18 @@ NAMES = """\
 
 Every public name, by module. Anything else may change without notice. `import fourtuple` imports no other module: names
 are imported when they are asked for.
+
+Two more kinds of modules are public. `fourtuple.testing.plugin` is [the pytest
+plugin](testing.md#the-pytest-plugin), with the fixtures `tcp_server` and `tcp_client`. Each module of
+`fourtuple.services` (`chargen`, `daytime`, `discard`, `echo`, `qotd`, `sixteen`, `time`, `upper`) has a service for
+trying things out, by the name `service`.
 """
 
 #: The public modules, in the order of the page.
 PUBLIC = (
     *("fourtuple", "fourtuple.blocking", "fourtuple.framing", "fourtuple.options", "fourtuple.errors"),
     *("fourtuple.events", "fourtuple.observe", "fourtuple.tls", "fourtuple.proxy", "fourtuple.testing"),
+    *("fourtuple.testing.strategies", "fourtuple.testing.fuzz"),
     "fourtuple.adapters",
     "fourtuple.load",
     "fourtuple.inspector",
@@ -124,7 +131,13 @@ def options_page() -> str:
 def family_section(family: type[Options]) -> str:
     """One family: what it is, and a table of its options."""
     name = family.__name__
-    if family in FAMILIES:
+    if family is Processes:  # the class has no public name: the command makes the processes
+        where = "Flags of `fourtuple serve`, `[processes]` in `fourtuple.toml`."
+    elif family is Operations:
+        where = (
+            "`Operator(Operations(...))` of `fourtuple.operations` in a program, `[operations]` in `fourtuple.toml`."
+        )
+    elif family in FAMILIES:
         where = f"`{name}(...)` in a program, `[{name.lower()}]` in `fourtuple.toml`."
     elif family is Load:
         where = f"`{name}(...)` of `fourtuple.load` in a program, flags of `fourtuple bench`."
@@ -262,6 +275,27 @@ SOCKETS = """\
 
 What [`fourtuple sockets`](command-line.md#fourtuple-sockets-filter) and `fourtuple.inspector` know of a socket. [How to
 use it](../how-to/sockets.md).
+
+## In a program
+
+| of `fourtuple.inspector` | what it is |
+|---|---|
+| `sockets(where="", ...)` | asks the kernel; returns a `Snapshot` of the sockets that the filter `where` chooses |
+| `Snapshot` | `sockets`, of these `listeners`, `connections` and `unix`; `counters`; `source`, how it was asked |
+| `PassiveSocket` | a listener: `address`, `queue` (an [`AcceptQueue`](#acceptqueue)), `sharing`, `waiting` |
+| `ActiveSocket` | a connection: `name`, `receive_queue`, `send_queue`, `info`, `timer`, `memory` |
+| `TcpInfo`, `KernelTimer`, `Memory` | of a connection: [its numbers](#tcpinfo), the timer that runs, octets of memory |
+| `UnixSocket` | a Unix socket: `path`, `kind`, `peer_inode`, and its queues |
+| `Owner` | a process that holds a socket, in `owners` of each: `pid`, `program`, `descriptor` |
+| `Counters` | what the machine dropped and sent again: `overflows`, `drops`, `syn_cookies`, `retransmitted` ... |
+| `parse_filter(text)` | reads a filter; returns a `Filter`, whose call with a socket says whether it chooses that |
+
+```python
+>>> from fourtuple.inspector import parse_filter, sockets
+>>> crowded = parse_filter("listening and queue > 100")
+>>> [each.address for each in sockets().listeners if crowded(each)]
+[]
+```
 
 ## Fields of filters
 

@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from fourtuple import testing as testing
     from fourtuple.address import Address
     from fourtuple.blocking import BlockingConnection
-    from fourtuple.client import Client, PushStream, connect
-    from fourtuple.connection import Connection, Timer
+    from fourtuple.client import Client, Opening, PushStream, connect
+    from fourtuple.connection import Connection, ServerHandle, Timer
     from fourtuple.engine import Listener
     from fourtuple.errors import Fate, FourTupleError
     from fourtuple.four_tuple import FourTuple, UnixName
-    from fourtuple.options import Deadlines, Limits, Pool, Processes, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
+    from fourtuple.options import Deadlines, Limits, Pool, Proxy, Pushes, Reconnect, Retries, Sockets, Tls
     from fourtuple.options.endpoint import Endpoint
     from fourtuple.pool import Gap
     from fourtuple.pool.state import Health
@@ -68,8 +68,8 @@ __all__ = [
     "Health",
     "Limits",
     "Listener",
+    "Opening",
     "Pool",
-    "Processes",
     "Proxy",
     "PushStream",
     "Pushes",
@@ -78,6 +78,7 @@ __all__ = [
     "ReplyAndClose",
     "Retries",
     "Server",
+    "ServerHandle",
     "ServerStatistics",
     "Service",
     "Sockets",
@@ -100,14 +101,14 @@ if not TYPE_CHECKING:  # a checker would take __getattr__ for a promise that eve
             "fourtuple.address": ("Address",),
             "fourtuple.four_tuple": ("FourTuple", "UnixName"),
             "fourtuple.blocking": ("BlockingConnection",),
-            "fourtuple.client": ("Client", "PushStream", "connect"),
-            "fourtuple.connection": ("Connection", "Timer"),
+            "fourtuple.client": ("Client", "Opening", "PushStream", "connect"),
+            "fourtuple.connection": ("Connection", "ServerHandle", "Timer"),
             "fourtuple.serving.dialing": ("Dial",),
             "fourtuple.options.endpoint": ("Endpoint",),
             "fourtuple.engine": ("Listener",),
             "fourtuple.errors": ("Fate", "FourTupleError"),
             "fourtuple.options": (
-                *("Deadlines", "Limits", "Pool", "Processes", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets"),
+                *("Deadlines", "Limits", "Pool", "Proxy", "Pushes", "Reconnect", "Retries", "Sockets"),
                 "Tls",
             ),
             "fourtuple.pool": ("Gap",),

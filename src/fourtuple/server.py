@@ -85,7 +85,8 @@ class Server(OnLoop[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
     readiness
         ``"nested"``, ``"portable"`` or ``"auto"``: see :class:`~fourtuple.engine.Engine`.
     engine
-        An engine of the running loop to share. Default: the server makes a separate one.
+        For the packages of fourtuple: an engine of the running loop to share, whose class is not public. Default: the
+        server makes a separate one.
     alarms
         What to call when a number reaches a threshold: :class:`~fourtuple.Alarm`.
     listen

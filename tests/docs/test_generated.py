@@ -169,3 +169,15 @@ def test_every_link_of_a_page_leads_to_a_page_of_the_site(tmp_path: Path) -> Non
     ]
     assert len(links) > 300
     assert [(page, link) for page, link in links if not (tmp_path / page).parent.joinpath(link).exists()] == []
+
+
+def test_every_public_name_has_a_place_beside_the_list_of_names(generate: ModuleType) -> None:
+    """The list says what a name is; a page about its room says what it is for."""
+    text = "\n".join(page.read_text() for page in (ROOT / "docs").rglob("*.md") if page.name != "names.md")
+    missing = [
+        f"{module}.{name}"
+        for module in generate.PUBLIC
+        for name in importlib.import_module(module).__all__
+        if not re.search(rf"\b{re.escape(name)}\b", text) and name != "__version__"
+    ]
+    assert not missing

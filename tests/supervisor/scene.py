@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cli.conftest import ENVIRONMENT
-from fourtuple import Deadlines, Processes, events
+from fourtuple import Deadlines, events
+from fourtuple.options import Processes
 from fourtuple.supervisor.events import WorkerEnded
 from fourtuple.supervisor.process import Command
 from fourtuple.supervisor.supervisor import Supervisor

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from conftest import RunAsync
-from fourtuple import Deadlines, Limits, Processes
+from fourtuple import Deadlines, Limits
 from fourtuple.backoff import Backoff
 from fourtuple.errors import ListenError, OptionError, WorkerNotStarted
+from fourtuple.options import Processes
 from fourtuple.supervisor.events import (
     QueueLent,
     RollAbandoned,

@@ -37,7 +37,8 @@ T = TypeVar("T")
 class Opening(Generic[In_co, Out_contra]):
     """What connect() returns: ``await`` it to get the connection, or use ``async with``, which closes it at the end.
 
-    Any other use raises :class:`~fourtuple.errors.NotAwaited`.
+    Any other use raises :class:`~fourtuple.errors.NotAwaited`. ``open_`` makes the coroutine that connects; only
+    connect() gives it.
     """
 
     __slots__ = ("_connection", "_open")

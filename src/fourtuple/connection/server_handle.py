@@ -93,7 +93,7 @@ class ServerHandle(Protocol[C_co]):
         """Return the open connection with this name; None if there is none."""
 
     def adopt(self, sock: socket.socket) -> C_co | None:
-        """Serve a connected socket; return its connection, or None if it is refused."""
+        """Serve ``sock``, a connected socket; return its connection, or None if it is refused."""
 
     def dial(
         self,
@@ -104,15 +104,22 @@ class ServerHandle(Protocol[C_co]):
         tls: TlsChoice | None = None,
         server_hostname: str | None = None,
     ) -> DialHandle[C_co]:
-        """Connect to an address, serve the connection, and call again when it has ended."""
+        """Connect to an address, serve the connection, and call again when it has ended: returns a handle of that.
+
+        ``timeout``, in seconds (default: 10), ``local_address``, ``tls`` and ``server_hostname`` are those of
+        :meth:`fourtuple.Server.dial`.
+        """
 
     def broadcast(
         self, message: Any, *, slow: Slow = "skip", to: Callable[[C_co], bool] | Iterable[Any] | None = None
     ) -> Broadcast:
-        """Send one message to all connections, or to those that you choose."""
+        """Send one message to all connections, or to those in ``to``; return how many got it.
+
+        ``slow`` says what to do with a connection whose outbox is full. Default: ``"skip"`` it.
+        """
 
     def change_limits(self, **changes: Unpack[LimitsChanges]) -> Limits:
-        """Put other limits in force while serving."""
+        """Put other limits in force while serving, ``changes``; return all of them."""
 
     def pause(self) -> None:
         """Stop accepting until ``resume()``."""
@@ -121,10 +128,10 @@ class ServerHandle(Protocol[C_co]):
         """Accept again after ``pause()``."""
 
     def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
-        """Call a function on the server's loop, from any thread."""
+        """Call ``function(*arguments)`` on the server's loop, from any thread."""
 
     async def drain(self, timeout: float | None = None) -> int:
-        """Stop gracefully, in bounded time."""
+        """Stop gracefully, within ``timeout`` seconds. Default: ``drain_timeout``. Return how many were aborted."""
 
     async def abort(self) -> None:
         """Stop now."""

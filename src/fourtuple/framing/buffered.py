@@ -14,7 +14,9 @@ from fourtuple.typevars import In_co
 
 
 class BufferedDecoder(Decoder[In_co]):
-    """The buffer that decoders of contiguous octets share; a framing adds :meth:`_split`.
+    """What ``decoder()`` of most framings returns: the octets of unfinished messages are in one buffer.
+
+    To write a decoder use :func:`custom`: the methods that a framing adds here may change without notice.
 
     ``_buffer[_base:]`` begins with the octets of the latest batch, ``_buffer[_start:]`` is not decoded yet::
 

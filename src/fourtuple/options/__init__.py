@@ -46,7 +46,7 @@ from fourtuple.options.limits import DEFAULT_MAX_MESSAGE_MEMORY as DEFAULT_MAX_M
 from fourtuple.options.limits import OF_THE_SERVER as OF_THE_SERVER
 from fourtuple.options.limits import Limits
 from fourtuple.options.operations import Operations
-from fourtuple.options.processes import Processes
+from fourtuple.options.processes import Processes as Processes
 from fourtuple.options.proxy import Proxy
 from fourtuple.options.sockets import Sockets
 from fourtuple.options.tls import Tls
@@ -61,7 +61,6 @@ __all__ = [
     "Limits",
     "Operations",
     "Pool",
-    "Processes",
     "Proxy",
     "Pushes",
     "Reconnect",

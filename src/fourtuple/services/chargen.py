@@ -6,6 +6,8 @@ from fourtuple.connection import Connection
 from fourtuple.framing import Line
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 _WIDTH = 72
 _PRINTABLE = bytes(range(32, 127))
 _LINES = [(_PRINTABLE * 2)[at : at + _WIDTH] for at in range(len(_PRINTABLE))]

@@ -6,6 +6,8 @@ from fourtuple.connection import Connection
 from fourtuple.framing import Line
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 service: Service[bytes, bytes] = Service(Line("crlf"), name="daytime", silent_peers=True)
 
 

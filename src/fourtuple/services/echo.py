@@ -3,6 +3,8 @@
 from fourtuple.framing import Raw
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 service: Service[bytes, bytes] = Service(Raw(), name="echo")
 
 

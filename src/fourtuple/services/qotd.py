@@ -6,6 +6,8 @@ from fourtuple.connection import Connection
 from fourtuple.framing import Raw
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 _QUOTES = (
     "Be conservative in what you do, be liberal in what you accept from others. -- RFC 793, section 2.10",
     "TCP is stream oriented, that is, one segment can carry any number of messages, or half of one.",

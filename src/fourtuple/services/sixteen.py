@@ -3,6 +3,8 @@
 from fourtuple.framing import Fixed
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 service: Service[bytes, bytes] = Service(Fixed(16), name="sixteen")
 
 

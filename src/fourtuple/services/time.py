@@ -7,6 +7,8 @@ from fourtuple.connection import Connection
 from fourtuple.framing import Fixed
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 #: From 1900-01-01 to the epoch, RFC 868.
 _SECONDS_TO_1970 = 2_208_988_800
 

@@ -3,6 +3,8 @@
 from fourtuple.framing import Line
 from fourtuple.service import Service
 
+__all__ = ["service"]
+
 service: Service[bytes, bytes] = Service(Line(), name="upper")
 
 

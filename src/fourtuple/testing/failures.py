@@ -31,7 +31,7 @@ END = (
 )
 TAKE = (
     "take(undelivered) returns, unchanged, the octets of the latest feed's last undelivered messages and all that "
-    "are not decoded yet; then the decoder is as new. BufferedDecoder does all of it."
+    "are not decoded yet; then the decoder is as new. The decoder of custom() does all of it."
 )
 LINEAR = (
     "No octet is searched or copied again and again: remember how far you searched (custom() tells decode() in seen), "

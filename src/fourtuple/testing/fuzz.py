@@ -19,6 +19,8 @@ from fourtuple.options import by_keyword, check_type, check_whole
 from fourtuple.testing.cutting import SPICE, cut, shown, spoiled
 from fourtuple.testing.driving import Outcome, check_pieces, drive
 
+__all__ = ["fuzz"]
+
 #: The only errors that ``feed`` and ``finish`` may raise, for any octets.
 DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
 
@@ -27,9 +29,9 @@ DOCUMENTED = (MessageTooLong, MalformedMessage, IncompleteMessage)
 def fuzz(framing: Framing, corpus: Iterable[bytes], cases: int, seed: int = 0) -> int:
     """Run ``cases`` random cases; return how many of their streams ended in an error.
 
-    ``corpus`` holds octets that the framing knows. Raises :class:`AssertionError` if an outcome depends
-    on the cut, or if an error is not documented, and :class:`~fourtuple.errors.OptionError` for an argument of another
-    type.
+    ``corpus`` holds octets that the framing knows, ``seed`` seeds the cases (default: 0). Raises
+    :class:`AssertionError` if an outcome depends on the cut, or if an error is not documented, and
+    :class:`~fourtuple.errors.OptionError` for an argument of another type.
     """
     framing = parse_framing(framing)
     check_pieces("corpus", corpus)

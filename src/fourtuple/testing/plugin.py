@@ -30,6 +30,8 @@ from fourtuple.testing.fixture_types import TcpClient, TcpServer, ThreadOptions
 from fourtuple.testing.witness import Witness, raise_all
 from fourtuple.typevars import In, L, Out, S
 
+__all__ = ["tcp_client", "tcp_server"]
+
 #: With these, a test that leaves a client open does not wait for it at its end.
 QUICK = Deadlines(drain_timeout=5.0, drain_idle_timeout=0.0)
 

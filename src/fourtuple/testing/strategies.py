@@ -13,15 +13,17 @@ from fourtuple.options import check_type
 from fourtuple.testing.cutting import SPICE, cut
 from fourtuple.typevars import Out
 
+__all__ = ["messages", "octets", "pieces"]
+
 
 def pieces(stream: bytes) -> st.SearchStrategy[list[bytes]]:
-    """All ways of cutting a stream, including empty pieces. Raises OptionError for a stream that is not bytes."""
+    """Return all ways of cutting a stream, including empty pieces. Raises OptionError for what is not bytes."""
     check_type("stream", stream, bytes, optional=False)
     return st.lists(st.integers(0, len(stream)), max_size=24).map(lambda places: cut(stream, places))
 
 
 def octets(max_size: int = 40) -> st.SearchStrategy[bytes]:
-    """Octets. Those with a meaning in some framing come more often."""
+    """Return octets, at most ``max_size`` (default: 40). Those with a meaning in some framing come more often."""
     spicy = st.lists(st.sampled_from(sorted(set(SPICE))), max_size=max_size).map(bytes)
     return st.binary(max_size=max_size) | spicy
 
@@ -31,7 +33,7 @@ def messages(framing: Framing[Any, bytes], values: None = None) -> st.SearchStra
 @overload
 def messages(framing: Framing[Any, Out], values: st.SearchStrategy[Out]) -> st.SearchStrategy[list[Out]]: ...
 def messages(framing: Framing, values: st.SearchStrategy[Any] | None = None) -> st.SearchStrategy[list[Any]]:
-    """Lists of messages that the framing can encode, drawn from ``values``; by default octets.
+    """Return lists of messages that the framing can encode, drawn from ``values``; by default octets.
 
     Raises :class:`~fourtuple.errors.OptionError` for values that are not a strategy.
     """

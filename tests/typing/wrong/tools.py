@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fourtuple import Alarm, Endpoint, Processes, Proxy, Service, Sockets
+from fourtuple import Alarm, Endpoint, Proxy, Service, Sockets
 from fourtuple.adapters import protocol, socketserver, streams
 from fourtuple.events import Closed, Reason
 from fourtuple.framing import Cobs, Gap, Hdlc, Line, checked, mapped, parse_framing
@@ -43,6 +43,5 @@ checked(mapped(Line(), read, write), "crc32")  # wrong
 parse_framing(3)  # wrong
 Alarm("threads", threshold="3")  # wrong
 Endpoint(3)  # wrong
-Processes(workers="2")  # wrong
 Proxy(trust="10.0.0.0/8")  # wrong
 Sockets(backlog="128")  # wrong
