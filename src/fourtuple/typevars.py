@@ -35,6 +35,9 @@ else:
 In_co = TypeVar("In_co", covariant=True, default=Any)
 #: The type of the messages sent.
 Out_contra = TypeVar("Out_contra", contravariant=True, default=Any)
+#: The types of what a mapping takes, and of what it makes of a value: the messages of the framing that it maps.
+Taken_contra = TypeVar("Taken_contra", contravariant=True, default=Any)
+Made_co = TypeVar("Made_co", covariant=True, default=Any)
 #: The types of the peer's framing, where they differ: what the peer can send, and what it receives.
 PeerOut_contra = TypeVar("PeerOut_contra", contravariant=True, default=Any)
 PeerIn_co = TypeVar("PeerIn_co", covariant=True, default=Any)

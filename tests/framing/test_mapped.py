@@ -16,14 +16,19 @@ from hypothesis import strategies as st
 from fourtuple.errors import FramingTextError, MalformedMessage, MessageTooLong, OptionError
 from fourtuple.framing import (
     JSON_MAPPING,
+    TEXT_MAPPING,
     Line,
     Mapped,
+    Switch,
     Unmapped,
     checked,
+    duplex,
+    headed,
     mapped,
     memory,
     msgspec_mapping,
     parse_framing,
+    struct_mapping,
     u32,
 )
 from fourtuple.framing.memory import json_charge
@@ -277,7 +282,7 @@ NAMED = [
         "line+json,max_message_memory=1048576+mapped:parse",
     ),
     (checked(Line(), parse, size=1), "line+check:parse"),
-    (parse_framing("line+json+json"), "line+json+json"),
+    (parse_framing("line+check:xor+check:xor"), "line+check:xor+check:xor"),
 ]
 
 
@@ -285,8 +290,40 @@ NAMED = [
 def test_a_mapping_is_called_after_its_functions(framing: Any, name: str) -> None:
     """In the texts of errors, and in its repr: "mapped" would say nothing, and twice no more than once."""
     assert str(framing) == name
-    assert "Mapping(decode=" in repr(framing) or "json" in name
+    assert "Mapping(decode=" in repr(framing) or "Mapping(text=" in repr(framing)
     assert "<function" not in repr(framing)
+
+
+TEXTS: Any = Mapped(Line(), TEXT_MAPPING)
+OF_VALUES: dict[str, tuple[Any, Any]] = {
+    "line+text+text": (TEXTS, TEXT_MAPPING),
+    "line+json+text": (parse_framing("line+json"), TEXT_MAPPING),
+    "line+text+struct:>HI": (TEXTS, struct_mapping(">HI")),
+    "line+text+check:crc32": (TEXTS, checked(Line(), "crc32").mapping),
+    "duplex:(line+text),sends=line+json": (duplex(TEXTS, "line"), JSON_MAPPING),
+    "duplex:line,sends=(line+text)+json": (duplex("line", TEXTS), JSON_MAPPING),
+    "headed:line+json": (headed("line", len), JSON_MAPPING),
+    "switch:a=(line+text)+json": (Switch({b"a": TEXTS}), JSON_MAPPING),
+}
+
+
+@pytest.mark.parametrize("name", OF_VALUES)
+def test_a_mapping_of_octets_takes_no_values(name: str) -> None:
+    """At run time, each message would not map, as if the peer had sent a wrong one."""
+    inner, mapping = OF_VALUES[name]
+    with pytest.raises(OptionError, match=r"the mapping \S+ takes octets, messages of \S.* are values$"):
+        Mapped(inner, mapping)
+
+
+def test_a_mapping_of_octets_says_what_it_was_given() -> None:
+    with pytest.raises(FramingTextError) as caught:
+        parse_framing("line+text+json")
+    assert str(caught.value).endswith("line+text+json: the mapping json takes octets, messages of line+text are values")
+
+
+@pytest.mark.parametrize("inner", [checked(Line(), "crc32"), mapped(Line(), parse, bytes), mapped(TEXTS, str, str)])
+def test_a_mapping_takes_octets_and_what_functions_make(inner: Any) -> None:
+    assert Mapped(inner, JSON_MAPPING).mapping is JSON_MAPPING
 
 
 def test_a_type_of_msgspec_is_named(require_package: Any) -> None:

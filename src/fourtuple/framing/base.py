@@ -62,6 +62,11 @@ class Framing(ABC, Generic[In_co, Out_contra]):
     delimits_itself: ClassVar[bool] = True
 
     @property
+    def _makes_values(self) -> bool:
+        """Whether its messages are values, not octets. False if that is not known: functions of a program make them."""
+        return False
+
+    @property
     def stateful(self) -> bool:
         """Whether the decoder keeps state between messages: then a ``switch`` cannot choose it for single messages."""
         return False

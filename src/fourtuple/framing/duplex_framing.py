@@ -61,6 +61,10 @@ class Duplex(Framing[In_co, Out_contra], Generic[In_co, Out_contra, PeerOut_cont
         return self.receives.drops_between
 
     @property
+    def _makes_values(self) -> bool:
+        return self.receives._makes_values or self.sends._makes_values
+
+    @property
     def stateful(self) -> bool:
         return self.receives.stateful
 

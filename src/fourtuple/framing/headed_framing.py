@@ -63,6 +63,7 @@ class Headed(Framing[tuple[In_co, bytes | None], tuple[Out_contra, Octets | None
 
     word: ClassVar[str] = "headed"
     argument: ClassVar[str | None] = "head"
+    _makes_values = True
 
     def __post_init__(self) -> None:
         check_bounds(self)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from fourtuple.errors import EncodeError, OptionError
 from fourtuple.errors.base import interrupts
@@ -69,11 +69,24 @@ class Mapped(Framing[In_co, Out_contra]):
 
     word: ClassVar[str] = "mapped"
 
+    if TYPE_CHECKING:  # the messages of ``inner`` are those that the mapping takes and makes
+
+        def __init__(
+            self,
+            inner: Framing[Message, Sent],
+            mapping: Mapping[In_co, Out_contra, Message, Sent],
+            max_message_memory: int | None = DEFAULT_MAX_MESSAGE_MEMORY,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Framing):
             raise OptionError(f"mapped: {told(self.inner)} is not a framing; parse_framing() makes one from a text")
         if not isinstance(self.mapping, Mapping):
             raise OptionError(f"mapped: {told(self.mapping)} is not a Mapping; mapped() makes one of two functions")
+        if self.mapping.of_octets and self.inner._makes_values:
+            raise OptionError(
+                f"{self}: the mapping {self.mapping.name} takes octets, messages of {self.inner} are values"
+            )
         self._check_sizes()
         check_max_message_memory(self)
 
@@ -118,6 +131,10 @@ class Mapped(Framing[In_co, Out_contra]):
     @property
     def drops_between(self) -> bool:
         return self.inner.drops_between
+
+    @property
+    def _makes_values(self) -> bool:
+        return self.mapping.of_octets == "values"
 
     @property
     def stateful(self) -> bool:

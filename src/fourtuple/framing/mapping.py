@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fourtuple.errors import EncodeError, MalformedMessage, OptionError
 from fourtuple.framing.base import Octets
@@ -16,15 +16,16 @@ from fourtuple.framing.memory import look_at_json
 from fourtuple.framing.notation import escape
 from fourtuple.framing.usercode import check_function, name_of
 from fourtuple.options import by_keyword
-from fourtuple.typevars import Generic, In_co, Out_contra
+from fourtuple.typevars import Generic, In_co, Made_co, Out_contra, Taken_contra
 
 
 @by_keyword()
 @dataclass(frozen=True)
-class Mapping(Generic[In_co, Out_contra]):
+class Mapping(Generic[In_co, Out_contra, Taken_contra, Made_co]):
     """Messages to values and back. Mappings with a ``text``, their text form, are compared by it.
 
-    ``Mapping[In, Out]`` gives the types of the values that ``decode`` makes and ``encode`` takes.
+    ``Mapping[In, Out]`` gives the types of the values that ``decode`` makes and ``encode`` takes. Two more types, which
+    are ``Any`` if left out, are those of the messages that ``decode`` takes and ``encode`` makes.
     ``look(octets, allowed)``, if given, is called before ``decode``. It raises for a message whose values would take
     more than ``allowed`` octets of memory, or whose values must not be made. ``name`` stands for a mapping without a
     text form where a framing is printed. Default: ``mapped:`` and the name of ``decode``, or that of ``encode`` if
@@ -34,13 +35,15 @@ class Mapping(Generic[In_co, Out_contra]):
     take one argument.
     """
 
-    decode: Callable[[Any], In_co] = field(repr=False)
-    encode: Callable[[Out_contra], Any] = field(repr=False)
+    decode: Callable[[Taken_contra], In_co] = field(repr=False)
+    encode: Callable[[Out_contra], Made_co] = field(repr=False)
     text: str = ""
     look: Callable[[bytes, int | None], None] | None = field(default=None, repr=False)
     #: The size of every message in octets, if all have the same; otherwise ``None``.
     size: int | None = field(default=None, repr=False, kw_only=True)
     name: str = field(default="", repr=False, kw_only=True)
+    #: What it makes of octets, if it takes nothing else; ``None`` if that is not known.
+    of_octets: Literal["values", "octets"] | None = field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         check_function("mapped", "decode", self.decode, b"", called="decode(message)")
@@ -78,12 +81,12 @@ def _dump(value: Any) -> bytes:
 
 
 #: Messages as values of JSON (RFC 8259); they are sent without white space.
-JSON_MAPPING: Mapping[Any, Any] = Mapping(json.loads, _dump, "json", look_at_json)
+JSON_MAPPING: Mapping[Any, Any, bytes, bytes] = Mapping(json.loads, _dump, "json", look_at_json, of_octets="values")
 #: Messages as text in UTF-8.
-TEXT_MAPPING: Mapping[str, str] = Mapping(bytes.decode, str.encode, "text")
+TEXT_MAPPING: Mapping[str, str, bytes, bytes] = Mapping(bytes.decode, str.encode, "text", of_octets="values")
 
 
-def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
+def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets, bytes, bytes]:
     """Map messages to the octets before their checksum, which is checked and written."""
     size = checksum.size
 
@@ -100,10 +103,10 @@ def checksum_mapping(checksum: Checksum) -> Mapping[bytes, Octets]:
         return message + checksum.of(message)
 
     text = f"check:{checksum.text}" if checksum.text else ""
-    return Mapping(decode, encode, text, name=text or _name_of("check", checksum.make))
+    return Mapping(decode, encode, text, name=text or _name_of("check", checksum.make), of_octets="octets")
 
 
-def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], tuple[Any, ...] | list[Any]]:
+def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], tuple[Any, ...] | list[Any], bytes, bytes]:
     """Return the mapping to tuples by a :mod:`struct` ``layout`` such as ``>HI``.
 
     Raises :class:`~fourtuple.errors.OptionError` for an invalid layout. Octets instead of a tuple raise
@@ -120,4 +123,4 @@ def struct_mapping(layout: str) -> Mapping[tuple[Any, ...], tuple[Any, ...] | li
         return packing.pack(*values)
 
     text = "struct:" + escape(layout.encode())
-    return Mapping(packing.unpack, encode, text, size=packing.size)
+    return Mapping(packing.unpack, encode, text, size=packing.size, of_octets="values")

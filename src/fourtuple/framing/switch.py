@@ -74,6 +74,10 @@ class Switch(Framing[In_co, Out_contra]):
             _check_inner(self.otherwise)
 
     @property
+    def _makes_values(self) -> bool:
+        return any(each._makes_values for each in self._framings())
+
+    @property
     def max_message(self) -> int | None:
         """The largest bound of the framings, in octets; ``None`` if one of them has no bound."""
         return _largest([getattr(each, "max_message", None) for each in self._framings()])

@@ -19,13 +19,13 @@ _HASHED = ("StrType", "BytesType", "ByteArrayType", "MemoryViewType", "LiteralTy
 
 
 @overload
-def msgspec_mapping(*, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
+def msgspec_mapping(*, format: MsgspecFormat = "json") -> Mapping[Any, Any, bytes, bytes]: ...
 @overload
-def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mapping[In, Any]: ...
+def msgspec_mapping(kind: type[In], *, format: MsgspecFormat = "json") -> Mapping[In, Any, bytes, bytes]: ...
 @overload
-def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]: ...
+def msgspec_mapping(kind: Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any, bytes, bytes]: ...
 @by_keyword()
-def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any]:
+def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mapping[Any, Any, bytes, bytes]:
     """Return the mapping to values of type ``kind``, checked by msgspec; ``format`` is ``"json"`` or ``"msgpack"``.
 
     If ``kind`` is a class, a type checker takes it as the type of received messages. You can send whatever msgspec
@@ -50,7 +50,9 @@ def msgspec_mapping(kind: Any = Any, *, format: MsgspecFormat = "json") -> Mappi
     text = f"msgspec-{format}" if kind is Any else ""
     look_at = look_at_json if format == "json" else partial(look, keys=open_)
     name = f"msgspec-{format}:{kind.__name__ if isinstance(kind, type) else kind}"
-    return Mapping(codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at, name=text or name)
+    return Mapping(
+        codec.Decoder(kind).decode, codec.Encoder().encode, text, look_at, name=text or name, of_octets="values"
+    )
 
 
 def _check(info: Any, kind: object, format: MsgspecFormat, seen: set[type]) -> bool:

@@ -85,9 +85,9 @@ text = Mapped(Line(), TEXT_MAPPING)
 assert_type(text, Mapped[str, str])
 values = Mapped(Json(), JSON_MAPPING)
 assert_type(values, Mapped[Any, Any])
-assert_type(msgspec_mapping(Point), Mapping[Point, Any])
+assert_type(msgspec_mapping(Point), Mapping[Point, Any, bytes, bytes])
 points_for_numbers: Mapping[Point, int] = msgspec_mapping(Point)
-assert_type(msgspec_mapping(), Mapping[Any, Any])
+assert_type(msgspec_mapping(), Mapping[Any, Any, bytes, bytes])
 either: Mapping[int | str, int | str] = msgspec_mapping(int | str)
 Mapped(Fixed(6), struct_mapping(">HI")).encode((1, 2))
 
@@ -173,7 +173,7 @@ event_parser(Events, need_data=(None,), paused="PAUSED", resume=lambda parser: p
 def look(message: bytes, allowed: int | None) -> None: ...
 
 
-assert_type(Mapping(read_point, write_point, look=look), Mapping[Point, Point])
+assert_type(Mapping(read_point, write_point, look=look), Mapping[Point, Point, bytes, bytes])
 
 
 class Semicolons(Framing[str, str]):
