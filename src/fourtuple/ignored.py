@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Sized
+    from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterator, Sized
     from typing import Any, ClassVar, Protocol, SupportsFloat, SupportsIndex
 
     class OfDataclass(Protocol):
@@ -23,5 +23,17 @@ if TYPE_CHECKING:
     Ignored: TypeAlias = (
         Sized | SupportsIndex | SupportsFloat | OfDataclass | asyncio.Future[Any] | asyncio.Handle | None
     )
+
+    #: What a function returns that is awaited, if it can be.
+    Awaited: TypeAlias = Ignored | Awaitable[object]
+
+    class NotRun:
+        """What comes of code that nothing runs: the result of calls that a type checker should report."""
+
+    #: What code returns that has to be iterated over.
+    NeverRun: TypeAlias = Iterator[Any] | AsyncIterator[Any]
+    #: What such a call returns for a checker, although it raises: checkers report a coroutine that is not awaited.
+    Lost: TypeAlias = Coroutine[Any, Any, NotRun]
 else:
     Ignored: TypeAlias = object
+    Awaited: TypeAlias = object

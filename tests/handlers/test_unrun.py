@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from fourtuple import Alarm, Connection, Reason, Server, Service, events
-from fourtuple.errors import HandlerMistake, ServiceError
+from fourtuple.errors import HandlerMistake, OptionError, ServiceError
+from fourtuple.testing import async_memory_pair
 from rig import Peer, limits, serving, until
 
 
@@ -131,13 +132,27 @@ def test_a_timer_s_function_that_is_a_generator(run_async: Any, readiness: str, 
     async def main() -> None:
         service = Service("line")
         service.reply(lambda message: message)
-        service.opened(lambda connection: getattr(connection, call)(0.001, generator) and None)
+        service.opened(lambda connection: getattr(connection, call)(0.001, lambda: generator()) and None)
         async with serving(service, readiness) as (server, seen):
             with await Peer.connect(server) as peer:
                 assert await peer.receive_all() == b""
             assert (await seen.closed()).reason is Reason.HANDLER_ERROR
         (raised,) = seen.of(events.HandlerRaised)
-        assert f"{call}: {__name__}.generator returned a generator, which would not run: " in str(raised.error)
+        assert "<lambda> returned a generator, which would not run: " in str(raised.error)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("call", ["every", "later"])
+@pytest.mark.parametrize(("function", "kind"), [(generator, "a generator"), (async_generator, "an async generator")])
+def test_a_timer_refuses_a_generator_function(run_async: Any, call: str, function: Any, kind: str) -> None:
+    async def main() -> None:
+        connection = async_memory_pair("line").near
+        with pytest.raises(OptionError) as caught:
+            getattr(connection, call)(1, function)
+        assert getattr(connection, call)(1, work).active  # it is awaited
+        connection.abort()
+        assert str(caught.value).startswith(f"{call}: {__name__}.{function.__name__} is {kind}, which would not run: ")
 
     run_async(main())
 
@@ -181,6 +196,10 @@ def test_a_call_of_another_thread(run_async: Any, readiness: str) -> None:
         service = Service("line")
         service.reply(lambda message: message)
         async with reported() as reports, serving(service, readiness) as (server, _):
+            with pytest.raises(
+                OptionError, match=rf"^call_soon: {__name__}.generator is a generator, which would not run"
+            ):
+                server.call_soon(generator)
             thread = threading.Thread(target=server.call_soon, args=(lambda: (each for each in "abc"),))
             thread.start()
             await until(lambda: reports)

@@ -21,7 +21,7 @@ from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
 from fourtuple.errors import Fate, FourTupleError
 from fourtuple.events import ClientStatistics, Observer
-from fourtuple.ignored import Ignored
+from fourtuple.ignored import Awaited
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
 from fourtuple.pool.calls import Kind, check_timeout_of_call, told
@@ -85,7 +85,7 @@ class Client(OnLoop, Generic[In_co, Out_contra]):
         ping: Ping | Callable[[], Ping] | None = None,
         key: Keys[Heard, Written] | None = None,
         is_push: Callable[[Heard], bool] | None = None,
-        on_push: Callable[[Heard | Gap], Ignored | Awaitable[object]] | None = None,
+        on_push: Callable[[Heard | Gap], Awaited] | None = None,
         pushes: Pushes | None = None,
         idempotent: Callable[[Written], bool] | bool = False,
         pool: Pool | None = None,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextvars
 import functools
 import inspect
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, TypeVarTuple, Unpack, cast, overload
 
 from fourtuple.connection.on_loop import OnLoop
 from fourtuple.connection.timers import Timer
@@ -19,6 +19,7 @@ from fourtuple.typevars import Generic, Out_contra
 
 if TYPE_CHECKING:
     from fourtuple.connection.waiters import Waiters
+    from fourtuple.ignored import Awaited, Lost, NeverRun, NotRun
     from fourtuple.options.changes import DeadlinesChanges, LimitsChanges
 
 P = ParamSpec("P")
@@ -40,7 +41,22 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
 
     # -- timers -------------------------------------------------------------------------------------------
 
-    def every(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Timer:
+    @overload
+    def every(
+        self,
+        seconds: float,
+        function: Callable[[Unpack[Arguments]], Awaited],
+        *arguments: *Arguments,
+    ) -> Timer: ...
+    @overload
+    def every(  # type: ignore[overload-overlap]
+        self, seconds: float, function: Callable[[Unpack[Arguments]], NeverRun], *arguments: *Arguments
+    ) -> Lost: ...
+    @overload
+    def every(
+        self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments
+    ) -> Timer: ...
+    def every(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Any:
         """Call ``function(*arguments)`` every ``seconds``, first after ``seconds``, until the connection ends.
 
         Returns a :class:`Timer`, whose ``cancel()`` ends it earlier. The function is called on the loop. It may be
@@ -50,12 +66,28 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         The timer ends with the connection, even when this side closes it. A coroutine that still runs then is
         cancelled. If the function raises, the connection ends as when its handler raises, with an event. A connection
         has at most 64 timers; then :class:`~fourtuple.errors.TooManyTimers` is raised. Raises
-        :class:`~fourtuple.errors.OptionError` for ``seconds`` that are not more than 0.
+        :class:`~fourtuple.errors.OptionError` for ``seconds`` that are not more than 0, and for a generator function,
+        which would not run.
         """
         self._check_thread("every")
         return self._waiting.timers.add("every", seconds, True, function, arguments)
 
-    def later(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Timer:
+    @overload
+    def later(
+        self,
+        seconds: float,
+        function: Callable[[Unpack[Arguments]], Awaited],
+        *arguments: *Arguments,
+    ) -> Timer: ...
+    @overload
+    def later(  # type: ignore[overload-overlap]
+        self, seconds: float, function: Callable[[Unpack[Arguments]], NeverRun], *arguments: *Arguments
+    ) -> Lost: ...
+    @overload
+    def later(
+        self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments
+    ) -> Timer: ...
+    def later(self, seconds: float, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> Any:
         """Call ``function(*arguments)`` once, after ``seconds``, unless the connection has ended by then.
 
         For a deadline of your protocol: ``connection.later(10, connection.close)``, and ``cancel()`` what it returned
@@ -131,7 +163,21 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
                 raise
             attendant.caught(error)
 
-    async def in_thread(self, function: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs) -> T:
+    @overload  # of any type
+    def in_thread(
+        self, function: Callable[P, NotRun], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> Coroutine[Any, Any, Any]: ...
+    @overload
+    def in_thread(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, Any]], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> NotRun: ...
+    @overload
+    def in_thread(
+        self, function: Callable[P, T], /, *arguments: P.args, **keywords: P.kwargs
+    ) -> Coroutine[Any, Any, T]: ...
+    async def in_thread(  # type: ignore[misc]
+        self, function: Callable[..., Any], /, *arguments: Any, **keywords: Any
+    ) -> Any:
         """Call ``function(*arguments, **keywords)`` in a thread; return what it returns, or raise what it raises.
 
         So one async handler may decide for each message whether it blocks. The thread is one of the server's
@@ -147,7 +193,7 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         if attendant is None:
             raise ConnectionEnded(f"{self._channel.name}: in_thread() after its end")
         context = contextvars.copy_context()
-        result: T = await attendant.in_thread(functools.partial(context.run, function, *arguments, **keywords))
+        result = await attendant.in_thread(functools.partial(context.run, function, *arguments, **keywords))
         if inspect.iscoroutine(result):
             refuse_unrun("in_thread", function, result)
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 
 from fourtuple.address import Address
 from fourtuple.four_tuple import Name
@@ -15,6 +15,7 @@ from fourtuple.serving.values import Broadcast, ServerStatistics, Slow
 from fourtuple.tls.certificates import Certificates, TlsChoice
 
 if TYPE_CHECKING:
+    from fourtuple.ignored import Awaited, Lost, NeverRun
     from fourtuple.options.changes import LimitsChanges
 
 C_co = TypeVar("C_co", covariant=True)
@@ -127,7 +128,17 @@ class ServerHandle(Protocol[C_co]):
     def resume(self) -> None:
         """Accept again after ``pause()``."""
 
-    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
+    @overload
+    def call_soon(self, function: Callable[[Unpack[Arguments]], Awaited], *arguments: *Arguments) -> None: ...
+    @overload
+    def call_soon(  # type: ignore[overload-overlap]
+        self, function: Callable[[Unpack[Arguments]], NeverRun], *arguments: *Arguments
+    ) -> Lost: ...
+    @overload
+    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None: ...
+    def call_soon(  # type: ignore[misc]
+        self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments
+    ) -> None:
         """Call ``function(*arguments)`` on the server's loop, from any thread."""
 
     async def drain(self, timeout: float | None = None) -> int:

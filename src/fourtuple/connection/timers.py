@@ -14,7 +14,7 @@ from typing import Any, cast
 from fourtuple.connection.awaitables import Done, error_of
 from fourtuple.engine import Attendant, Channel
 from fourtuple.errors import TooManyTimers
-from fourtuple.options import check_callable, check_kind, check_range, refuse_unrun
+from fourtuple.options import check_kind, check_range, check_runs, refuse_unrun
 
 #: The most timers of one connection at once. Each is an entry in the loop's heap, and handlers set them for peers.
 MOST_TIMERS = 64
@@ -156,7 +156,7 @@ class Timers:
         """Set a timer for the call ``name``. Raises OptionError, and TooManyTimers."""
         check_kind("seconds", seconds, "float", "seconds")
         check_range("seconds", seconds, "seconds", *((None, 0.0) if repeat else (0.0, None)))
-        check_callable(name, function, optional=False)
+        check_runs(name, function, awaits=True)
         if len(self._timers) >= MOST_TIMERS:
             raise TooManyTimers(str(self.channel.name), len(self._timers))
         call = functools.partial(function, *arguments) if arguments else function

@@ -32,6 +32,7 @@ from fourtuple.options.declaring import option as option
 from fourtuple.options.declaring import parse_size as parse_size
 from fourtuple.options.functions import call_plain as call_plain
 from fourtuple.options.functions import check_function as check_function
+from fourtuple.options.functions import check_runs as check_runs
 from fourtuple.options.functions import code_of as code_of
 from fourtuple.options.functions import function_kind as function_kind
 from fourtuple.options.functions import function_name as function_name

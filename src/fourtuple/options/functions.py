@@ -47,6 +47,29 @@ def check_function(name: str, function: Any, *arguments: str, awaits: bool = Fal
     check_callable(name, function)
     if function is None:
         return
+    _check_kind(name, function, awaits)
+    taken_of(name, function, arguments)
+
+
+#: The flags of the code of a function that does not run when it is called.
+_GENERATES = inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR
+_WAITS = _GENERATES | inspect.CO_COROUTINE
+
+
+def check_runs(name: str, function: Any, *, awaits: bool = False) -> None:
+    """Raise OptionError for what is not a function, and as :func:`check_function` for one of a wrong kind.
+
+    For calls that a program may make often: it looks at a function and a method only. Of other objects,
+    :func:`refuse_unrun` tells when they are called.
+    """
+    check_callable(name, function, optional=False)
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & (_GENERATES if awaits else _WAITS):
+        _check_kind(name, function, awaits)
+
+
+def _check_kind(name: str, function: Callable[..., Any], awaits: bool) -> None:
+    """Raise OptionError for a generator, and for an async def if it is not awaited."""
     kind = function_kind(function)
     if kind in (GENERATOR, ASYNC_GENERATOR):
         raise OptionError(
@@ -56,7 +79,6 @@ def check_function(name: str, function: Any, *arguments: str, awaits: bool = Fal
         raise OptionError(
             f"{name}: {function_name(function)} is an async def, which is not awaited: expected a plain def"
         )
-    taken_of(name, function, arguments)
 
 
 def call_plain(name: str, function: Callable[..., object], *arguments: object) -> None:

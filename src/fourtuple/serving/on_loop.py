@@ -7,15 +7,18 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from fourtuple.connection.server_handle import Arguments
 from fourtuple.errors import LoopClosed, ServiceError, WrongThread
-from fourtuple.options import refuse_unrun
+from fourtuple.options import check_runs, refuse_unrun
 from fourtuple.printable import repr_of
 from fourtuple.service import Service
 from fourtuple.serving.server_info import ServerInfo
 from fourtuple.typevars import Generic, In_co, L, Out_contra, S
+
+if TYPE_CHECKING:
+    from fourtuple.ignored import Awaited, Lost, NeverRun
 
 
 class OnLoop(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
@@ -23,13 +26,25 @@ class OnLoop(ServerInfo[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, 
 
     service: Service[In_co, Out_contra, S, L]
 
-    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None:
+    @overload
+    def call_soon(self, function: Callable[[Unpack[Arguments]], Awaited], *arguments: *Arguments) -> None: ...
+    @overload
+    def call_soon(  # type: ignore[overload-overlap]
+        self, function: Callable[[Unpack[Arguments]], NeverRun], *arguments: *Arguments
+    ) -> Lost: ...
+    @overload
+    def call_soon(self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments) -> None: ...
+    def call_soon(  # type: ignore[misc]
+        self, function: Callable[[Unpack[Arguments]], object], *arguments: *Arguments
+    ) -> None:
         """Call ``function(*arguments)`` on the server's loop, from any thread: so other threads act on connections.
 
         A coroutine function runs as a task: ``server.call_soon(server.drain)``. What the function raises goes to the
-        loop's exception handler. Raises :class:`~fourtuple.errors.LoopClosed` if the loop was closed, and
-        :class:`~fourtuple.errors.ServiceError` if the server is not started.
+        loop's exception handler. Raises :class:`~fourtuple.errors.LoopClosed` if the loop was closed,
+        :class:`~fourtuple.errors.ServiceError` if the server is not started, and
+        :class:`~fourtuple.errors.OptionError` for a generator function, which would not run.
         """
+        check_runs("call_soon", function, awaits=True)
         if not self._life.started:
             raise ServiceError(f"call_soon: {self!r} has no event loop before it is started")
         try:
