@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 import warnings
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, get_args
@@ -79,7 +80,7 @@ class Engine(Turns):
         #: They close what is left, and return how to call it.
         self.on_loop_closed: list[Callable[[], list[str]]] = []
         self._loop_end: LoopEnd | None = None
-        self._at_end: asyncio.TimerHandle | None = None
+        self._at_end: Callable[[], asyncio.TimerHandle | None] | None = None
         self.readiness: Readiness = self._choose(readiness)
         holds(self)
 
@@ -94,7 +95,7 @@ class Engine(Turns):
         portable = Portable(self.loop, self._serve_alone)
         # Its callbacks come and go with the sockets. This one is never called: it is there to be dropped by the loop.
         never = self._never
-        self._at_end = self.loop.call_later(_NEVER, never)
+        self._at_end = _without_keeping(self.loop.call_later(_NEVER, never))
         self._loop_end = LoopEnd(self.loop, never, self._loop_was_closed)
         return portable
 
@@ -185,9 +186,10 @@ class Engine(Turns):
         if self._loop_end is not None:
             self._loop_end.forget()
             self._loop_end = None
-        if self._at_end is not None:
-            self._at_end.cancel()
-            self._at_end = None
+        timer = None if self._at_end is None else self._at_end()
+        if timer is not None:
+            timer.cancel()
+        self._at_end = None
 
     def _disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
@@ -250,3 +252,11 @@ class Engine(Turns):
 def _ended_with_loop(what: str) -> str:
     """Return an error text: what has ended with its loop."""
     return f"{what} has ended with its event loop, which was closed"
+
+
+def _without_keeping(timer: asyncio.TimerHandle) -> Callable[[], asyncio.TimerHandle | None]:
+    """Return a reference to a timer that does not keep its callback when the loop drops it."""
+    try:
+        return weakref.ref(timer)
+    except TypeError:  # that of uvloop, which drops its callback itself when the loop is closed
+        return lambda: timer
