@@ -102,7 +102,7 @@ def test_a_request_of_a_client(address: str, fresh: bool, kind: type[Interrupt])
                 client.request(b"asked", SECONDS)
 
         places = 0
-        for where in interrupts(ask, *CLIENT, pool.pool, pool.dialling, kind=kind):
+        for where in interrupts(ask, *CLIENT, pool.pool, pool.reconnecting, kind=kind):
             check(client, where)
             places += 1
             if fresh:

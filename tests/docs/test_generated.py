@@ -181,3 +181,16 @@ def test_every_public_name_has_a_place_beside_the_list_of_names(generate: Module
         if not re.search(rf"\b{re.escape(name)}\b", text) and name != "__version__"
     ]
     assert not missing
+
+
+def test_the_way_of_a_message_through_the_c_names_each_file() -> None:
+    page = (ROOT / "docs" / "explanation" / "compiled.md").read_text()
+    section = page.partition("## One message, file by file")[2].partition("\n## ")[0]
+    source = Path(fourtuple.__file__).parent
+    files = [
+        each.name
+        for room in ("engine/_turn", "framing/_split", "serving/_accept")
+        for each in (source / room).glob("*.c")
+    ]
+    assert files
+    assert [name for name in files if not re.search(rf"(?<!\w){re.escape(name)}", section)] == []

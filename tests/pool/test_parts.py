@@ -27,8 +27,8 @@ from fourtuple.pool import Correlation, PushInbox
 from fourtuple.pool.budget import WINDOW, RetryBudget
 from fourtuple.pool.calls import told
 from fourtuple.pool.deadlines import Deadlines
-from fourtuple.pool.dialling import Dial, Dialler
 from fourtuple.pool.pushes import NOTHING
+from fourtuple.pool.reconnecting import Dial, Dialler
 
 LOST = EndOfFile("the server has gone")
 

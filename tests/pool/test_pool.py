@@ -24,8 +24,8 @@ from fourtuple.errors import (
 from fourtuple.events import ClientDisconnected, ClientStateChanged
 from fourtuple.pool import Call, ConnectionPool, Correlation, Member
 from fourtuple.pool.calls import Kind
-from fourtuple.pool.dialling import Dial
 from fourtuple.pool.pushes import PushInbox
+from fourtuple.pool.reconnecting import Dial
 from fourtuple.pool.report import Report
 
 

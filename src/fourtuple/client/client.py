@@ -1,7 +1,7 @@
 """The async client that stays connected.
 
 Nothing is decided here: :class:`~fourtuple.pool.ConnectionPool` decides. What the client does on its loop, beside the
-calls of the program, is in on_loop.py.
+calls of the program, is in client_io.py.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
+from fourtuple.client.client_io import ClientIO, end_of
 from fourtuple.client.link import AsyncLink
-from fourtuple.client.on_loop import OnLoop, end_of
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.client.pushes import PushStream
 from fourtuple.connection import Connection
@@ -32,7 +32,7 @@ from fourtuple.pool.pushes import no_pushes
 from fourtuple.typevars import Generic, Heard, In_co, Out_contra, Ping, Told, Written
 
 
-class Client(OnLoop, Generic[In_co, Out_contra]):
+class Client(ClientIO, Generic[In_co, Out_contra]):
     """A client that stays connected: a connection is there when a request needs one.
 
     ``async with Client(address, framing) as client: reply = await client.request(message)``. It connects when the first

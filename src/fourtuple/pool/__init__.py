@@ -15,9 +15,9 @@ A request goes through these parts::
       |   |                         connection; retries.py, which calls are tried again; receiving.py, messages to
       |   |                         calls and pushes; connecting.py, from an attempt to connect to a member
       |   |           \\
-      |   |            Dialler      dialling.py   one attempt to connect at a time
-      |   |            Deadlines    deadlines.py  the moments at which something is due
-      |   |            RetryBudget  budget.py     how many repeated requests a server in trouble gets
+      |   |            Dialler      reconnecting.py  one attempt to connect at a time, and when the next may begin
+      |   |            Deadlines    deadlines.py     the moments at which something is due
+      |   |            RetryBudget  budget.py        how many repeated requests a server in trouble gets
       v   |
     Member          member.py       one connection: its age, and the attempts that wait for replies there
       |   |

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fourtuple.errors import AddressError, FourTupleError, OptionError, PermanentFailure, UnsupportedLoop
 from fourtuple.events import ClientConnected, ClientConnectFailed, Reconnected
-from fourtuple.pool.dialling import Dial
 from fourtuple.pool.link import Link
 from fourtuple.pool.member import Member
 from fourtuple.pool.pushes import Gap
 from fourtuple.pool.receiving import Receiving
+from fourtuple.pool.reconnecting import Dial
 from fourtuple.printable import error_text, shortened, text_of
 
 

@@ -17,9 +17,9 @@ from fourtuple.errors import (
 from fourtuple.events import PushConsumerFailed
 from fourtuple.pool.calls import Attempt, Call, Kind, told
 from fourtuple.pool.connecting import Connecting, said
-from fourtuple.pool.dialling import Dial
 from fourtuple.pool.functions import failure_of
 from fourtuple.pool.member import Member
+from fourtuple.pool.reconnecting import Dial
 
 
 class ConnectionPool(Connecting):

@@ -14,10 +14,10 @@ from fourtuple.pool.budget import RetryBudget
 from fourtuple.pool.calls import Attempt, Call
 from fourtuple.pool.correlation import Correlation
 from fourtuple.pool.deadlines import Deadlines
-from fourtuple.pool.dialling import Dial, Dialler
 from fourtuple.pool.member import Member
 from fourtuple.pool.members import Members
 from fourtuple.pool.pushes import PushInbox
+from fourtuple.pool.reconnecting import Dial, Dialler
 from fourtuple.pool.report import Report
 
 

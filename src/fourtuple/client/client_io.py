@@ -1,4 +1,4 @@
-"""A client on its loop: it makes connections, does what is due, delivers pushes, and wakes the tasks that wait.
+"""The I/O of an async client, on its loop: it connects, does what is due, delivers pushes, and wakes tasks that wait.
 
 ::
 
@@ -45,7 +45,7 @@ from fourtuple.serving.abandon import disown
 _END_SECONDS = 0.5
 
 
-class OnLoop:
+class ClientIO:
     """The tasks, the timer and the connections of one client."""
 
     def __init__(

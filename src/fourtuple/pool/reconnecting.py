@@ -1,4 +1,4 @@
-"""Dialling: one attempt to connect at a time, and when the next one may begin."""
+"""Reconnecting: one attempt to connect at a time, and when the next one may begin."""
 
 from __future__ import annotations
 
