@@ -138,8 +138,11 @@ def test_a_handler_that_raises_fails_the_test(run_async: Any) -> None:
         ) as caught:
             await provoke()
         assert [type(error) for error in caught.value.exceptions] == [ValueError]
-        with pytest.raises(ZeroDivisionError):  # the test's own error is not hidden
+        with pytest.raises(ZeroDivisionError) as raised:  # the test's own error is not hidden
             await provoke_and_fail()
+        (note,) = raised.value.__notes__  # and neither is the handler's, which may be its cause
+        assert note.startswith("fourtuple: a handler or framing of the test's servers raised ValueError: b'x'\n")
+        assert "in fail" in note
 
     run_async(main())
 

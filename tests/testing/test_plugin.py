@@ -49,6 +49,18 @@ def test_handlers_raise(tcp_server, tcp_client):
     with pytest.raises(EOFError):
         client.receive(timeout=30)
 
+def test_handlers_raise_and_a_server_does_not_stop(tcp_server, tcp_client):
+    async def lifespan():
+        yield
+        raise OSError("no database")
+
+    ends_badly = Service("line", lifespan=lifespan)
+    ends_badly.reply(lambda message: [][0])
+    client = tcp_client(tcp_server(ends_badly))
+    client.send(b"0")
+    with pytest.raises(EOFError):
+        client.receive(timeout=30)
+
 def test_handlers_may_raise(tcp_server, tcp_client):
     seen = []
     client = tcp_client(tcp_server(picky, may_raise=ZeroDivisionError, observer=seen.append))
@@ -106,15 +118,18 @@ def test_in_a_run_of_its_own(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "--timeout", "50"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     last = done.stdout.splitlines()
-    assert "12 passed, 4 errors" in last[-1], done.stdout
+    assert "13 passed, 5 errors" in last[-1], done.stdout
     errors = [line.partition(" - ")[0] for line in last if line.startswith("ERROR ")]
     assert errors == [
         "ERROR test_it.py::test_handlers_raise",
+        "ERROR test_it.py::test_handlers_raise_and_a_server_does_not_stop",
         "ERROR test_it.py::test_handlers_may_not_raise_something_else",
         "ERROR test_it.py::test_a_framing_has_a_mistake",
         "ERROR test_it.py::test_a_mapping_has_a_mistake",
     ]
     assert "ZeroDivisionError" in done.stdout
+    assert "IndexError: list index out of range" in done.stdout
+    assert "OSError: no database" in done.stdout
     assert "invalid literal for int()" in done.stdout
     assert "NameError: name 'leng' is not defined" in done.stdout
 

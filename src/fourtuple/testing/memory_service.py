@@ -18,7 +18,7 @@ from fourtuple.testing.clock import Clock
 from fourtuple.testing.memory import UnlikePair, new_name
 from fourtuple.testing.memory_engine import client_of, engine_of
 from fourtuple.testing.wire import CAPACITY, Cut, Link, socket_pair
-from fourtuple.testing.witness import Witness, raise_all
+from fourtuple.testing.witness import Witness, note_all, raise_all
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
 
 
@@ -94,6 +94,8 @@ class MemoryService(Generic[In_co, Out_contra, S, L]):
             self._engine.close()
         if error is None:
             raise_all(self._witness.errors)
+        else:
+            note_all(error, self._witness.errors)
 
     @overload
     def connect(

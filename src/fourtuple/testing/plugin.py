@@ -27,7 +27,7 @@ from fourtuple.server import Server
 from fourtuple.service import Service
 from fourtuple.serving.in_thread import serve_in_thread
 from fourtuple.testing.fixture_types import TcpClient, TcpServer, ThreadOptions
-from fourtuple.testing.witness import Witness, raise_all
+from fourtuple.testing.witness import Witness, note_all, raise_all
 from fourtuple.typevars import In, L, Out, S
 
 __all__ = ["tcp_client", "tcp_server"]
@@ -47,22 +47,30 @@ def tcp_server() -> Iterator[TcpServer]:
     fails with an :class:`ExceptionGroup` of them, except those that ``may_raise`` names.
     """
     witnesses: list[Witness] = []
-    with ExitStack() as stack:
 
-        def serve(
-            service: Service[In, Out, S, L],
-            *addresses: str | Address | socket.socket,
-            may_raise: Any = (),
-            **options: Unpack[ThreadOptions],
-        ) -> Server[In, Out, S, L]:
-            witness = Witness(options.pop("observer", None), may_raise)
-            witnesses.append(witness)
-            options.setdefault("deadlines", QUICK)
-            options["observer"] = witness
-            return stack.enter_context(serve_in_thread(service, *addresses, **options))
+    def errors() -> list[BaseException]:
+        return [error for witness in witnesses for error in witness.errors]
 
-        yield serve
-    raise_all([error for witness in witnesses for error in witness.errors])
+    try:
+        with ExitStack() as stack:
+
+            def serve(
+                service: Service[In, Out, S, L],
+                *addresses: str | Address | socket.socket,
+                may_raise: Any = (),
+                **options: Unpack[ThreadOptions],
+            ) -> Server[In, Out, S, L]:
+                witness = Witness(options.pop("observer", None), may_raise)
+                witnesses.append(witness)
+                options.setdefault("deadlines", QUICK)
+                options["observer"] = witness
+                return stack.enter_context(serve_in_thread(service, *addresses, **options))
+
+            yield serve
+    except BaseException as error:  # a server did not stop in order
+        note_all(error, errors())
+        raise
+    raise_all(errors())
 
 
 @pytest.fixture

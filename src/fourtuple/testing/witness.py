@@ -10,6 +10,7 @@ from fourtuple import events
 from fourtuple.errors import OptionError
 from fourtuple.errors.framing import FramingError, is_mistake
 from fourtuple.options import check_function, seen
+from fourtuple.printable import error_text, traceback_of
 
 
 class Witness:
@@ -63,3 +64,10 @@ def raise_all(errors: Sequence[BaseException]) -> None:
     """Raise an :class:`ExceptionGroup` of the errors, if there are any."""
     if errors:
         raise BaseExceptionGroup(_RAISED, errors)
+
+
+def note_all(error: BaseException, errors: Sequence[BaseException]) -> None:
+    """Note the errors on one that a test has raised: it may be their consequence."""
+    for each in errors:
+        lines = "\n".join(traceback_of(each))
+        error.add_note(f"fourtuple: a handler or framing of the test's servers raised {error_text(each)}\n{lines}")
