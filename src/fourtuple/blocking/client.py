@@ -20,7 +20,7 @@ from fourtuple.blocking.pushes import PushStream
 from fourtuple.blocking.thread_work import ThreadWork
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.errors import ConnectionEnded, DeadlinePassed, Fate
-from fourtuple.events import ClientStatistics, Observer
+from fourtuple.events import ClientState, ClientStatistics, Observer
 from fourtuple.ignored import Ignored
 from fourtuple.options import Pool, Pushes, Retries, call_plain
 from fourtuple.pool import Call, Gap, Health
@@ -284,11 +284,11 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
     # -- seen from outside ----------------------------------------------------------------------------------
 
     @property
-    def state(self) -> str:
-        """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting(2.4 s)``, ``failed``, ``draining``,
+    def state(self) -> ClientState:
+        """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting``, ``failed``, ``draining``,
         ``closed``; ``forked`` in a forked child.
         """
-        return self.pool.state_text(self.clock())
+        return self.pool.state(self.clock())
 
     @property
     def health(self) -> Health:
@@ -305,7 +305,8 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
     def __repr__(self) -> str:
         told = self.statistics
         counts = f"{told.open} open, {told.in_use} in use, {told.waiting} waiting"
-        return f"<BlockingClient {self._plan.address} {self._plan.framing}, {self.state}, {counts}>"
+        state = self.pool.state_text(self.clock())
+        return f"<BlockingClient {self._plan.address} {self._plan.framing}, {state}, {counts}>"
 
 
 def _is_gone() -> bool:

@@ -20,7 +20,7 @@ from fourtuple.client.pushes import PushStream
 from fourtuple.connection import Connection
 from fourtuple.connection.awaitables import Later
 from fourtuple.errors import Fate, FourTupleError
-from fourtuple.events import ClientStatistics, Observer
+from fourtuple.events import ClientState, ClientStatistics, Observer
 from fourtuple.ignored import Awaited
 from fourtuple.options import Pool, Pushes, Retries, check_timeout
 from fourtuple.pool import Call, Gap, Health
@@ -294,12 +294,12 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
     # -- seen from outside ----------------------------------------------------------------------------------
 
     @property
-    def state(self) -> str:
-        """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting(2.4 s)``, ``failed``, ``draining``,
+    def state(self) -> ClientState:
+        """The state: ``new``, ``connecting``, ``greeting``, ``ready``, ``waiting``, ``failed``, ``draining``,
         ``closed``; ``forked`` in a forked child; ``loop closed`` if its event loop was closed before the client.
         """
         self._look_at_loop()
-        return self.pool.state_text(self.clock())
+        return self.pool.state(self.clock())
 
     @property
     def health(self) -> Health:
@@ -316,4 +316,5 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
     def __repr__(self) -> str:
         told = self.statistics
         counts = f"{told.open} open, {told.in_use} in use, {told.waiting} waiting"
-        return f"<Client {self._plan.address} {self._plan.framing}, {self.state}, {counts}>"
+        state = self.pool.state_text(self.clock())
+        return f"<Client {self._plan.address} {self._plan.framing}, {state}, {counts}>"

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from fourtuple.errors import Fate
 from fourtuple.events.base import Event, event
+
+#: The states of a client.
+ClientState: TypeAlias = Literal[
+    "new", "connecting", "greeting", "ready", "waiting", "failed", "draining", "closed", "forked", "loop closed"
+]
 
 
 @event
@@ -19,8 +25,8 @@ class ClientStateChanged(Event):
     """
 
     address: str
-    state: str
-    was: str
+    state: ClientState
+    was: ClientState
     seconds: float = 0.0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from fourtuple.errors.base import interrupts
-from fourtuple.events import ClientStateChanged, ClientStatistics, Event, Observer
+from fourtuple.events import ClientState, ClientStateChanged, ClientStatistics, Event, Observer
 from fourtuple.options import call_plain
 from fourtuple.pool.functions import no_error
 
@@ -32,7 +32,7 @@ class Report:
         self._passes = passes
         self._counters: Counter[str] = Counter()
         self.wait_seconds: float = 0.0
-        self._state = "new"
+        self._state: ClientState = "new"
 
     def count(self, name: str, by: int = 1) -> None:
         """Add to a counter of :class:`~fourtuple.events.ClientStatistics`."""
@@ -51,7 +51,7 @@ class Report:
                 return
             _log.exception("the observer of the client of %s raised for %s", self.address, event.kind)
 
-    def state_is(self, state: str, seconds: float) -> None:
+    def state_is(self, state: ClientState, seconds: float) -> None:
         """Tell of the state if it has changed."""
         if state != self._state:
             was, self._state = self._state, state

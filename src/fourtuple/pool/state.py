@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fourtuple.events import ClientStatistics
+from fourtuple.events import ClientState, ClientStatistics
 from fourtuple.framing import Framing
 from fourtuple.options import Pool, Retries
 from fourtuple.pool.budget import RetryBudget
@@ -23,11 +23,15 @@ from fourtuple.pool.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether a client can serve requests (``ok``), its ``state``, and what is wrong, if something is (``error``)."""
+    """Whether a client can serve requests (``ok``), its ``state``, and what is wrong, if something is (``error``).
+
+    ``seconds`` is the time to the next attempt to connect while the state is ``waiting``, otherwise 0.
+    """
 
     ok: bool
-    state: str
+    state: ClientState
     error: BaseException | None = None
+    seconds: float = 0.0
 
 
 class PoolState:
@@ -116,7 +120,7 @@ class PoolState:
         """The server's address."""
         return self._report.address
 
-    def state(self, now: float) -> str:
+    def state(self, now: float) -> ClientState:
         """Return the state's name."""
         if self.disowned is not None:
             return "forked"
@@ -129,7 +133,7 @@ class PoolState:
         if self.members.ready:
             return "ready"
         if self.dialler.busy:
-            return self.dialler.state.value
+            return "connecting" if self.dialler.state is Dial.CONNECTING else "greeting"
         if self.dialler.state is Dial.REFUSED:
             return "failed"
         if (moment := self.dial_at()) is not None:
@@ -168,7 +172,8 @@ class PoolState:
         if error is None:
             error = self._down()
         state = self.state(now)
-        return Health(error is None and state not in ("draining", "closed"), self.state_text(now), error)
+        seconds = self._pause(now) if state == "waiting" else 0.0
+        return Health(error is None and state not in ("draining", "closed"), state, error, seconds)
 
     def statistics(self, now: float) -> ClientStatistics:
         """Return the counters."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, assert_type
 
 from fourtuple import BlockingConnection, Client, Connection, Gap, Pushes, blocking
+from fourtuple.events import ClientState
 from fourtuple.framing import JSON_MAPPING, TEXT_MAPPING, Framing, Line, Mapped, Resp, duplex, mapped
 from fourtuple.framing.base import Octets
 
@@ -290,3 +291,9 @@ def blocks() -> None:
         blocking.Client(HERE, asymmetric.mirror(), ping="", on_push=print, is_push=of_number, idempotent=of_text),
         blocking.Client[int, str],
     )
+
+
+def states(client: Client[bytes, Octets], blocks: blocking.Client[bytes, Octets]) -> str:
+    assert_type(client.state, ClientState)
+    assert_type(blocks.health.state, ClientState)
+    return "later" if client.state == "waiting" else client.state

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from fourtuple import BlockingConnection, Client, Connection, blocking
 from fourtuple.framing import TEXT_MAPPING, Line, Mapped, duplex, mapped
 
@@ -99,3 +101,10 @@ def mistaken() -> None:
     Client(HERE, Line(), key=lambda m: {m})  # wrong
     Client(HERE, to_lines, key=(of_number, of_number))  # wrong
     blocking.Client(HERE, asymmetric, key=(of_text, of_number))  # wrong
+
+
+def misspelt(client: Client[bytes, bytes], blocks: blocking.Client[bytes, bytes]) -> None:
+    print(client.health.state.name)  # wrong
+    state: Literal["ready", "wating"] = client.state  # wrong
+    other: Literal["ready", "wating"] = blocks.state  # wrong
+    print(state, other)
