@@ -14,11 +14,10 @@ from fourtuple.address import Address
 from fourtuple.cli import types
 from fourtuple.cli.beforehand import check_http, check_on_this_machine
 from fourtuple.cli.check_rows import Table, in_workers, service_table, tables_of, toml_value
-from fourtuple.cli.failure import Exit, Failure
 from fourtuple.cli.flags import command_with_options, config_flags, given, option_flags, which_service
 from fourtuple.cli.programs import OfFile, OneService, Program, check_only, of_file_named
 from fourtuple.cli.serve_addresses import Where
-from fourtuple.cli.starting import file_of
+from fourtuple.cli.starting import file_of, of_configuration
 from fourtuple.config import Configuration, ServiceConfiguration, configured, given_settings
 from fourtuple.errors import OptionError
 from fourtuple.framing import Framing
@@ -70,7 +69,7 @@ def check(
         settings = given_settings(given(flags), os.environ, file)
         configuration = configured(settings)
     except OptionError as error:
-        raise Failure(error, Exit.USAGE) from error
+        raise of_configuration(error, file) from error
     found = () if one else of_file_named(configuration, only).services
     _import_all(target, command, framing, configuration, found)
     # With a target, the addresses are those of flags of 'fourtuple serve' alone.

@@ -22,7 +22,8 @@ from fourtuple.cli.serve_run import ServeRun
 from fourtuple.cli.to_serve import ToServe
 from fourtuple.client import connect
 from fourtuple.config import Configuration
-from fourtuple.errors import FourTupleError, OptionError
+from fourtuple.errors import AddressError, FourTupleError, OptionError
+from fourtuple.files import read_regular
 from fourtuple.framing import Framing
 from fourtuple.options.functions import function_name
 from fourtuple.relay.events import EndRelayed, ReplayDiffers, StreamUncut, TargetFailed, ToxicsFailed, ToxicsRead
@@ -104,7 +105,7 @@ class RelayRun(ServeRun):
                 table,
                 self._tell,
             )
-        except OptionError as error:
+        except (AddressError, OptionError) as error:
             raise Failure(error, Exit.USAGE) from error
         waiting = deadlines.replace(drain_idle_timeout=_NEVER, drain_first_message_timeout=_NEVER)
         to_serve = ToServe(self._relay.service, (listen,), replace(configuration, deadlines=waiting))
@@ -146,7 +147,7 @@ class RelayRun(ServeRun):
         found = list(self._toxics)
         if self._toxics_file is not None:
             try:
-                found += read_toxics(self._toxics_file.read_text())
+                found += read_toxics(read_regular(self._toxics_file).decode())
             except (OSError, UnicodeDecodeError) as error:
                 why = getattr(error, "strerror", None) or error
                 raise OptionError(f"--toxics {self._toxics_file}: {why}") from error

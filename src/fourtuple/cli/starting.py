@@ -43,7 +43,13 @@ def configuration_of(named: Path | None, none: bool, flags: dict[str, str]) -> C
     try:
         return configure(flags, os.environ, file)
     except OptionError as error:
-        raise Failure(error, Exit.USAGE) from error
+        raise of_configuration(error, file) from error
+
+
+def of_configuration(error: OptionError, file: Path | None) -> Failure:
+    """Return the failure for an error of the configuration. One of the file begins with its name, not an option's."""
+    of_file = file is not None and str(error).startswith(f"{file}: ")
+    return Failure(str(error) if of_file else error, Exit.USAGE)
 
 
 def loop_factory(name: str) -> LoopFactory | None:

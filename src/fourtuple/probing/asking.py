@@ -8,7 +8,7 @@ from fourtuple.address import Address
 from fourtuple.errors import AddressError, ConnectError, DeadlinePassed, PeerReset, TlsCertificateRefused
 from fourtuple.four_tuple import FourTuple
 from fourtuple.inspector.routes import route_to
-from fourtuple.net.connecting import clock
+from fourtuple.net.connecting import clock, parsed
 from fourtuple.net.connecting.sources import Target
 from fourtuple.net.names import connection_name
 from fourtuple.net.tcpinfo import TcpInfo
@@ -24,7 +24,7 @@ def probe(address: Address, talk: Talk, *, local: Address | None = None) -> Foun
     ``talk.timeout`` bounds the name and the connection together, and TLS by itself; ``talk.wait`` the first octets.
     Raises :class:`~fourtuple.errors.AddressError` for an address to which no connection is possible.
     """
-    if address.is_unix or address.host == "*":
+    if parsed(address).is_unix:
         raise AddressError(str(address), "a probe is for TCP: name a host and a port")
     until = clock() + talk.timeout
     resolved, targets = resolve(address, until)

@@ -21,6 +21,7 @@ from fourtuple.connection import Connection
 from fourtuple.errors import OptionError
 from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing
+from fourtuple.net.connecting import parsed
 from fourtuple.options import Deadlines, Limits
 from fourtuple.proxy import CRC32C, ProxyHeader
 from fourtuple.relay.events import ReplayDiffers
@@ -50,10 +51,12 @@ class AddressTarget(Target):
 
     ``opening`` are options of :func:`fourtuple.connect`. ``proxy_version`` sends a PROXY header with the client's name,
     and the values of the header with which the client's connection began. Raises
-    :class:`~fourtuple.errors.OptionError` for options that cannot work.
+    :class:`~fourtuple.errors.OptionError` for options that cannot work, and :class:`~fourtuple.errors.AddressError` for
+    an address to which nothing can connect.
     """
 
     def __init__(self, address: Address, opening: dict[str, Any], proxy_version: int | None) -> None:
+        parsed(address)
         Connect(**opening)  # this reads the certificates
         self._address = address
         self._opening = opening
