@@ -32,7 +32,7 @@ HOMES = homes_of(PUBLIC)
 STANDARD = ("builtins", "typing", "collections.abc", "types", "socket", "ssl", "asyncio", "datetime", "contextlib")
 
 #: Packages of others that appear in signatures. They need not be installed to build the site.
-THIRD_PARTY = ("opentelemetry",)
+THIRD_PARTY = ("opentelemetry", "hypothesis")
 
 
 def connect(app: Sphinx) -> None:

@@ -37,3 +37,6 @@ if TYPE_CHECKING:
 else:
     Ignored: TypeAlias = object
     Awaited: TypeAlias = object
+    NotRun: TypeAlias = object
+    NeverRun: TypeAlias = object
+    Lost: TypeAlias = object

@@ -43,7 +43,7 @@ _ports = itertools.cycle(range(49152, 65536))
 class MemoryPair(Generic[Near, Far, Each]):
     """Two connected connections; ``near, far = pair`` unpacks them.
 
-    ``MemoryPair[Near, Far, Each]`` gives the types of :attr:`near`, of :attr:`far`, and of both, as unpacked. Ends of
+    ``MemoryPair[Near, Far, Each]`` gives the types of ``near``, of ``far``, and of both, as unpacked. Ends of
     different types are an :class:`UnlikePair`.
 
     ``near`` and ``far`` are the connections, ``sockets`` what they run on, ``clock`` measures their deadlines.
