@@ -3,6 +3,9 @@
 They report a handler that takes another type of message than the framing gives, that returns a type that the framing
 cannot send, or that is of another kind than the options of its decorator are for, before the program runs. At run time
 only the kind of the function matters; see :mod:`fourtuple.service.kinds`.
+
+The last overload of each repeats the form without a connection, and matches nothing more. For a handler that matches
+none, pyright explains the last overload; the other form would blame the number of arguments, not their types.
 """
 
 from __future__ import annotations
@@ -12,17 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 from fourtuple.framing.base import Octets
 from fourtuple.service.replies import Batch, LaterBatch, LaterReplies, LaterReply, PlainReplies, Replies, Reply
-from fourtuple.typevars import In, L, Out, R, S
+from fourtuple.typevars import In, L, Out, S
 
 if TYPE_CHECKING:
     from fourtuple.blocking import BlockingConnection
     from fourtuple.connection import Connection
-
-#: A handler of messages, or of batches, in either of its forms. This is the last overload of each decorator and matches
-#: nothing more. For a handler that matches none, pyright explains the last overload: one form alone would blame the
-#: number of arguments, not their types.
-OfMessage: TypeAlias = "Callable[[In], R] | Callable[[In, Connection[In, Out, S, L]], R]"
-OfBatch: TypeAlias = "Callable[[list[In]], R] | Callable[[list[In], Connection[In, Out, S, L]], R]"
 
 # If messages are octets, a decorated handler keeps its exact type. A bound cannot use the type variables of a class, so
 # a handler of other messages has their types in its parameters, and returns Any.
@@ -55,7 +52,7 @@ class ReplyDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[In, Connection[In, Out, S, L]], Replies[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfMessage[In, Replies[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[In], Replies[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class AsyncReplyDecorator(Protocol[In, Out, S, L]):
@@ -78,7 +75,7 @@ class AsyncReplyDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[In, Connection[In, Out, S, L]], LaterReplies[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfMessage[In, LaterReplies[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[In], LaterReplies[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class ConcurrentReplyDecorator(Protocol[In, Out, S, L]):
@@ -101,7 +98,7 @@ class ConcurrentReplyDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[In, Connection[In, Out, S, L]], LaterReply[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfMessage[In, LaterReply[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[In], LaterReply[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class ThreadedReplyDecorator(Protocol[In, Out, S, L]):
@@ -124,7 +121,7 @@ class ThreadedReplyDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[In, Connection[In, Out, S, L]], PlainReplies[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfMessage[In, PlainReplies[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[In], PlainReplies[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class ConcurrentThreadedReplyDecorator(Protocol[In, Out, S, L]):
@@ -147,7 +144,7 @@ class ConcurrentThreadedReplyDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[In, Connection[In, Out, S, L]], Reply[Out]], /
     ) -> Callable[[In, Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfMessage[In, Reply[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[In], Reply[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class BatchDecorator(Protocol[In, Out, S, L]):
@@ -170,7 +167,7 @@ class BatchDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[list[In], Connection[In, Out, S, L]], Batch[Out]], /
     ) -> Callable[[list[In], Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfBatch[In, Batch[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[list[In]], Batch[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 class AsyncBatchDecorator(Protocol[In, Out, S, L]):
@@ -193,7 +190,7 @@ class AsyncBatchDecorator(Protocol[In, Out, S, L]):
         self, function: Callable[[list[In], Connection[In, Out, S, L]], LaterBatch[Out]], /
     ) -> Callable[[list[In], Connection[In, Out, S, L]], Any]: ...
     @overload
-    def __call__(self, function: OfBatch[In, LaterBatch[Out], Out, S, L], /) -> Any: ...
+    def __call__(self, function: Callable[[list[In]], LaterBatch[Out]], /) -> Any: ...  # type: ignore[overload-cannot-match]
 
 
 #: A conversation on the loop, and one in a thread.

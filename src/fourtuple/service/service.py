@@ -34,8 +34,6 @@ from fourtuple.service.decorators import (
     ConversationDecorator,
     OctetBatch,
     OctetReplies,
-    OfBatch,
-    OfMessage,
     ReplyDecorator,
     ThreadedReplyDecorator,
 )
@@ -134,7 +132,9 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[In_co, Connection[In_co, Out_contra, S, L]], Replies[Out_contra]], /
     ) -> Callable[[In_co, Connection[In_co, Out_contra, S, L]], Any]: ...
     @overload
-    def reply(self, function: OfMessage[In_co, Replies[Out_contra], Out_contra, S, L], /) -> Any: ...
+    def reply(  # type: ignore[overload-cannot-match]
+        self, function: Callable[[In_co], Replies[Out_contra]], /
+    ) -> Any: ...
     @overload
     def reply(  # type: ignore[overload-overlap]
         self, *, threads: Literal[True], concurrency: Literal[1] = 1, cancel_on_lost: Literal[True] = True
@@ -210,7 +210,9 @@ class Service(Hooks[In_co, Out_contra, S, L], Generic[In_co, Out_contra, S, L]):
         self, function: Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Batch[Out_contra]], /
     ) -> Callable[[list[In_co], Connection[In_co, Out_contra, S, L]], Any]: ...
     @overload
-    def replies(self, function: OfBatch[In_co, Batch[Out_contra], Out_contra, S, L], /) -> Any: ...
+    def replies(  # type: ignore[overload-cannot-match]
+        self, function: Callable[[list[In_co]], Batch[Out_contra]], /
+    ) -> Any: ...
     @overload
     def replies(  # type: ignore[overload-overlap]
         self, *, cancel_on_lost: Literal[True] = True

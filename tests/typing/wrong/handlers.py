@@ -68,6 +68,13 @@ async def at_once_in_words(message: bytes) -> bytes:
     return message
 
 
+texts.reply(lambda message: message.nothing)  # wrong
+texts.reply(lambda message: 1)  # wrong
+texts.reply(lambda message, connection: 1)  # wrong
+texts.replies(lambda messages: 1)  # wrong
+texts.reply(concurrency=1)(lambda message: 1)  # wrong
+
+
 @texts.replies  # wrong
 def gives_one_text(messages: list[str]) -> str:
     return ""
