@@ -63,7 +63,5 @@ Ping = TypeVar("Ping", default=Any)
 Heard = TypeVar("Heard", bound=Any, default=Any)
 Told = TypeVar("Told", bound=Any, default=Any)
 Written = TypeVar("Written", bound=Any, default=Any)
-#: What a function returns.
-R = TypeVar("R", default=Any)
 #: The type of messages that are received and sent back.
 M = TypeVar("M", default=Any)
