@@ -118,3 +118,23 @@ def test_no_configuration_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "fourtuple.toml").write_text("[limits]\nmax_batch = -7\n")
     done = run("serve", "--no-config")
     assert "Give either a TARGET or --exec CMD" in done.err
+
+
+@pytest.mark.parametrize("flag", ["--allow", "--deny", "--tls-sni", "--tls-alpn", "--http-hosts"])
+def test_an_empty_list_is_not_taken_for_none(run: Run, flag: str) -> None:
+    """With ``--allow "$NETWORKS"``, a variable that is not set would let everyone in."""
+    done = run("check", "echo", flag, "")
+    assert done.code == 2
+    assert f"'{flag}': cannot read '' as text or none" in done.err
+    variable = "FOURTUPLE_" + flag.removeprefix("--").replace("-", "_").upper()
+    done = run("check", "echo", **{variable: ""})
+    assert done.code == 2
+    assert f"{variable}: cannot read '' as text or none" in done.err
+
+
+def test_none_clears_a_list(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "fourtuple.toml").write_text('[limits]\nallow = "10.0.0.0/8"\ndeny = ""\n')
+    assert 'allow = "10.0.0.0/8"' in run("check", "echo").text
+    done = run("check", "echo", "--allow", "none")
+    assert 'allow = ""  # --allow' in done.text
+    assert 'deny = ""' in done.text

@@ -143,6 +143,8 @@ def shown(option: Declared) -> str:
     value = option.default
     if value is None or isinstance(value, bool):
         return {None: "none", True: "on", False: "off"}[value]
+    if value == "":
+        return "empty"
     if option.unit == "octets":
         for size, letter in ((MIB, "m"), (KIB, "k")):
             if value and value % size == 0:

@@ -88,9 +88,9 @@ def options_in(
     for key, value in keys.items():
         if key not in options:
             raise file.error(f"{shown}{key}: there is no such option{_hint(table, key)}")
-        settings[key] = file.setting(
-            convert(options[key], value, f"{file.path}: {shown}{key}"), f"{shown}{key}", (*path, key)
-        )
+        if value != "" or not options[key].lists:  # in a file, an empty list is written on purpose
+            value = convert(options[key], value, f"{file.path}: {shown}{key}")
+        settings[key] = file.setting(value, f"{shown}{key}", (*path, key))
     return settings
 
 

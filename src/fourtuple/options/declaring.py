@@ -58,11 +58,22 @@ class Declared:
         """Whether the option accepts ``none``."""
         return "None" in self.annotation
 
+    @property
+    def lists(self) -> bool:
+        """Whether the option is a list in one text, separated by commas, and empty by default."""
+        return self.default == "" and kind_of(self.annotation) == "str"
+
     def convert(self, text: str) -> Any:
         """Convert text (``64k``, ``1.5``, ``none``, ``on``) to a value. Raises :class:`OptionError` for other text."""
         given = text.strip().lower()
         if self.optional and given in {"none", "off", "never", "unlimited"}:
             return None
+        if self.lists:
+            # Not an empty list: a variable of a shell that is not set would let everyone in.
+            if not given:
+                raise OptionError(f"{self.name}: expected {self.expects}, got an empty text; none clears the list")
+            if given == "none":
+                return ""
         if given in self.words:
             return self.words[given]()
         kind = kind_of(self.annotation)
@@ -83,7 +94,7 @@ class Declared:
         words = "on or off" if kind_of(self.annotation) == "bool" else words_for(self.annotation, self.unit)
         if self.unit == "octets":
             words += " (64k, 1m)"
-        also = [*self.words, *(["none"] if self.optional else [])]
+        also = [*self.words, *(["none"] if self.optional or self.lists else [])]
         return words + "".join(f" or {word}" for word in also)
 
 
