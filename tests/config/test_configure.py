@@ -45,7 +45,7 @@ def test_the_file_takes_numbers_and_the_text_of_flags(tmp_path: Path) -> None:
 def test_every_option_can_be_given_in_each_way() -> None:
     for family in FAMILIES.values():
         for option in declared(family):
-            text = "none" if option.default is None else str(option.default)
+            text = "none" if option.default in (None, "") else str(option.default)
             assert configure({option.name: text}) == configure(), option.flag
             assert configure(environment={option.variable: text}) == configure(), option.variable
 

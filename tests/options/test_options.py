@@ -43,7 +43,7 @@ def test_flags_and_variables() -> None:
 
 @pytest.mark.parametrize("family", [*FAMILIES, Reconnect])
 def test_defaults_survive_a_round_through_text(family: type[Options]) -> None:
-    values = {each.name: each.convert(str(each.default)) for each in declared(family)}
+    values = {each.name: each.convert(str(each.default) or "none") for each in declared(family)}
     assert family(**values) == family()
 
 
