@@ -112,6 +112,7 @@ def every_event(text: str, error: Exception) -> list[events.Event]:
         "Address": Address(path=text[:100]), "Name": unix, "OSError": OSError(24, text), "int": 1, "float": 0.5,
         "bool": False, "str": text, "Reason": Reason.MESSAGE_ERROR, "Statistics": Statistics(1, 2, 3, 4, 5, 6, 7),
         "bytes": text.encode(errors="surrogateescape"), "Fate": Fate.NOT_SENT, "tuple[str, ...]": (text,),
+        "ClientState": "ready",
     }  # fmt: skip
     for kind_of_error in (
         "BaseException", "Exception", "MessageError", "UnmappedMessage", "TlsError", "DeadlinePassed", "OptionError",

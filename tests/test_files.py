@@ -118,3 +118,7 @@ def test_a_file_that_may_not_be_written(tmp_path: Path) -> None:
     for path in (tmp_path / "old", tmp_path / "folder" / "new"):
         with pytest.raises(PermissionError):
             check_writable(path)
+
+
+def test_dev_null_is_a_file_with_nothing_in_it() -> None:
+    assert read_regular("/dev/null") == b""

@@ -17,6 +17,8 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a directory",
 }
+#: The device /dev/null, null(4): what people name for a file with nothing in it.
+_NULL = os.makedev(1, 3)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
@@ -42,11 +44,15 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def read_regular(path: str | os.PathLike[str]) -> bytes:
-    """Return the octets of a regular file, without waiting. Raises OSError, which tells what else the path names."""
+    """Return the octets of a regular file, or of /dev/null, without waiting.
+
+    Raises OSError, which tells what else the path names.
+    """
     # O_NONBLOCK: without it, open(2) of a FIFO waits for a writer. It has no effect on regular files.
     number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    kind = stat.S_IFMT(os.fstat(number).st_mode)
-    if kind != stat.S_IFREG:
+    status = os.fstat(number)
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG and not (kind == stat.S_IFCHR and status.st_rdev == _NULL):
         os.close(number)
         what = _KINDS.get(kind, "something else")
         raise OSError(errno.EINVAL, f"expected a regular file, got {what}", os.fspath(path))
