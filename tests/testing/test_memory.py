@@ -19,6 +19,7 @@ from fourtuple.errors import (
     EndOfFile,
     IncompleteMessage,
     MessageTooLong,
+    OptionError,
     WouldBlock,
 )
 from fourtuple.framing import Line
@@ -91,7 +92,6 @@ def test_a_request_that_times_out_keeps_its_place() -> None:
     pair = memory_pair("line")
     with pytest.raises(DeadlinePassed):
         pair.near.request(b"slow?", timeout=3)
-    assert pair.clock is not None
     assert pair.clock() == pytest.approx(3, abs=1e-5)  # and the look before the request
     pair.far.send_many([b"late", b"in time"])
     assert pair.near.request(b"fast?") == b"in time"
@@ -142,7 +142,6 @@ def test_a_timeout_passes_at_once_and_loses_nothing() -> None:
     with pytest.raises(DeadlinePassed) as caught:
         far.receive(timeout=600)
     assert "600" in str(caught.value)
-    assert pair.clock is not None
     assert pair.clock() == 600
     pair.there.deliver(3)
     with pytest.raises(DeadlinePassed, match="3 octets of an unfinished message are held"):
@@ -183,7 +182,6 @@ def test_half_close_then_close() -> None:
     assert list(far) == [b"bye"]
     far.send(b"and to you")
     far.close()  # the other FIN is there already: no time passes
-    assert pair.clock is not None
     assert pair.clock() == 0
     assert list(near) == [b"and to you"]
     near.close()
@@ -196,7 +194,6 @@ def test_close_lingers_as_long_as_it_may() -> None:
     pair = memory_pair("line", deadlines=Deadlines(linger_timeout=7))
     pair.near.send(b"last words")
     pair.near.close()
-    assert pair.clock is not None
     assert pair.clock() == 7
     assert pair.far.receive() == b"last words"
     with pytest.raises(EndOfFile):
@@ -263,6 +260,13 @@ def test_an_end_that_was_closed_is_no_socket() -> None:
         socket_of(number)
     with pytest.raises(OSError, match="no kernel behind it"):
         far.info()
+
+
+def test_a_pair_with_threads_has_no_clock() -> None:
+    pair = memory_pair("line", threads=True)
+    with pytest.raises(OptionError, match="clock: a pair with threads=True has none, because time is real there"):
+        pair.clock.advance(1)
+    pair.reset()
 
 
 def test_the_two_ends_may_be_in_two_threads() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 from fourtuple.blocking import BlockingConnection
 from fourtuple.connection import Connection
+from fourtuple.errors import OptionError
 from fourtuple.four_tuple import FourTuple
 from fourtuple.framing import Framing, parse_framing
 from fourtuple.options import Deadlines, Limits, by_keyword, check_flag, check_type
@@ -53,9 +54,15 @@ class MemoryPair(Generic[Near, Far, Each]):
     def __init__(self, near: Near, far: Far, sockets: tuple[MemorySocket, MemorySocket], clock: Clock | None) -> None:
         self.near = near
         self.far = far
-        #: The clock of both ends; None with ``threads=True``, where time is real.
-        self.clock: Clock = clock  # type: ignore[assignment]
+        self._clock = clock
         self._sockets = sockets
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of both ends. Raises :class:`~fourtuple.errors.OptionError` with ``threads=True``: time is real."""
+        if self._clock is None:
+            raise OptionError("clock: a pair with threads=True has none, because time is real there")
+        return self._clock
 
     @property
     def there(self) -> Wire:
