@@ -236,6 +236,24 @@ def test_after_its_loop_was_closed(peer: Peer) -> None:
     assert (client.state, client.health.error) == ("closed", None)
 
 
+def test_the_end_of_a_connection_in_another_loop_has_no_task_to_yield_to(peer: Peer) -> None:
+    """The share of its own loop may be spent when that loop is closed."""
+    loop = asyncio.SelectorEventLoop()
+    connection = loop.run_until_complete(connect(peer.address, "line"))
+    connection.abort()
+    loop.close()
+    share = connection._channel.engine.share
+    share.begin(0.0)
+    assert share.look()
+
+    async def main() -> None:
+        await connection.wait_closed()
+        with pytest.raises(ConnectionEnded):
+            await connection.receive()
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("what", ["client", "connection"])
 def test_a_loop_that_ends_with_an_open_connection_is_not_kept(peer: Peer, what: str) -> None:
     """Nothing outside refers to it: the collector closes the sockets, and the server gets the end of file."""

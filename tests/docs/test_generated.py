@@ -186,11 +186,10 @@ def test_every_public_name_has_a_place_beside_the_list_of_names(generate: Module
 def test_the_way_of_a_message_through_the_c_names_each_file() -> None:
     page = (ROOT / "docs" / "explanation" / "compiled.md").read_text()
     section = page.partition("## One message, file by file")[2].partition("\n## ")[0]
-    source = Path(fourtuple.__file__).parent
-    files = [
-        each.name
-        for room in ("engine/_turn", "framing/_split", "serving/_accept")
-        for each in (source / room).glob("*.c")
-    ]
+    folder = ROOT / "src" / "fourtuple"  # what is installed from a wheel has no C files
+    if not folder.is_dir():
+        pytest.skip("the tests of a wheel have no sources in C beside them")
+    rooms = ("engine/_turn", "framing/_split", "serving/_accept")
+    files = [each.name for room in rooms for each in (folder / room).glob("*.c")]
     assert files
     assert [name for name in files if not re.search(rf"(?<!\w){re.escape(name)}", section)] == []

@@ -20,7 +20,11 @@ def had_its_share(channel: Channel) -> bool:
 
 def behind_others(channel: Channel) -> EagerFuture:
     """Return the future that a task awaits when it has used its share: it is done when other tasks have run."""
-    engine = channel.engine
+    engine, here = channel.engine, asyncio._get_running_loop()
+    if here is not None and here is not engine.loop:  # the connection has ended with its loop, and is used in another
+        waiter = EagerFuture(here)
+        here.call_soon(waiter.wake)
+        return waiter
     waiter = EagerFuture(engine.loop)
     engine.go_behind(channel, waiter)
     return waiter
