@@ -1,7 +1,8 @@
 """Replies of a plain function in threads: what one read brought goes to a thread in one hand-over, and back in one.
 
 A hand-over costs far more than a short function. But a slow function must not hold the replies to the first messages of
-a read. So after a millisecond the loop takes what is there, and from then on the thread hands back each reply.
+a read. So after a millisecond the loop takes what is there, and from then on the thread hands back each reply. A reply
+that the function could change in place, such as a bytearray or a dict, goes back before the next message is handled.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.runner import Host
 from fourtuple.handlers.tasks import AwaitedReplies
 from fourtuple.handlers.threads import fit_for_a_future
-from fourtuple.service import ReplyAndClose, ReplyHandler, Service
+from fourtuple.service import ReplyHandler, Service
 from fourtuple.stream import Half, Reason
 
 #: The octets for which a reply counts that is not bytes: how long it is shows when it is encoded, on the loop.
 _VALUE = 4096
+#: Besides bytes, replies of these classes may wait for the loop while the function makes the next one: it cannot change
+#: them in place. Others are not encoded in the thread, because a program's encoder need not be safe in several threads.
+_UNCHANGING = frozenset({str, int, float, bool, type(None)})
 
 
 class Batch:
@@ -90,9 +94,12 @@ class Batch:
             # Not held while the thread waits for its next job.
             del message
             self.outcomes.append(reply)
-            if isinstance(reply, ReplyAndClose):
+            if isinstance(reply, bytes):
+                room -= len(reply)
+            elif reply.__class__ in _UNCHANGING:
+                room -= _VALUE
+            else:  # the loop encodes it, or closes, before the next message is handled
                 return
-            room -= len(reply) if isinstance(reply, bytes) else _VALUE
             if self.each and not self.handing_back:
                 self.handing_back = True
                 self._hand_back()
