@@ -64,6 +64,21 @@ def test_on_the_loop_it_sends_in_the_next_iteration(run_async: Any, readiness: s
     run_async(main())
 
 
+@pytest.mark.parametrize("kind", [bytearray, memoryview])
+def test_a_buffer_may_be_filled_again(run_async: Any, kind: Any) -> None:
+    async def main() -> None:
+        async with serving(echo()) as (server, _):
+            with await Peer.connect(server) as peer:
+                connection, buffer = await connection_of(server), bytearray(3)
+                message = buffer if kind is bytearray else memoryview(buffer)
+                for number in range(30):
+                    buffer[:] = b"%03d" % number
+                    connection.send_soon(message)
+                assert await peer.receive(120) == b"".join(b"%03d\n" % number for number in range(30))
+
+    run_async(main())
+
+
 def test_the_loop_is_woken_once_for_all_that_wait(run_async: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def main() -> None:
         async with serving(echo()) as (server, _):

@@ -12,6 +12,7 @@ from fourtuple.connection.on_loop import OnLoop
 from fourtuple.connection.timers import Timer
 from fourtuple.engine import Attendant, change_rates
 from fourtuple.errors import ConnectionBusy, ConnectionEnded
+from fourtuple.framing.checks import as_it_is_now
 from fourtuple.options import Deadlines, Limits, refuse_unrun
 from fourtuple.options.own import changed_deadlines
 from fourtuple.stream import Half
@@ -134,6 +135,9 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
     def send_soon(self, message: Out_contra) -> None:
         """Send one message, from any thread: the loop takes it in its next iteration, in the order of these calls.
 
+        You may fill a ``bytearray`` or ``memoryview`` again after the call, because its octets are copied. Do not
+        change any other message, such as a dict: the loop encodes it later.
+
         It does not wait for the peer; ``max_outbox`` bounds what waits for it. If the connection has ended by then, the
         message is dropped. If it cannot be encoded, or the outbox is full, the connection ends as when its handler
         raises, with an event, because no caller is left that could be told.
@@ -147,7 +151,7 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
             raise ConnectionEnded(f"{stream.name}: send_soon() after its end")
         if channel.detached:
             raise ConnectionBusy(f"{stream.name}: a thread or a program has the socket; its handler sends")
-        channel.engine.mailbox.post(str(stream.name), functools.partial(self._send_now, message))
+        channel.engine.mailbox.post(str(stream.name), functools.partial(self._send_now, as_it_is_now(message)))
 
     def _send_now(self, message: Out_contra) -> None:
         channel = self._channel

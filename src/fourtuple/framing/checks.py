@@ -22,6 +22,14 @@ def octets_of(framing: object, message: Any) -> bytes:
     raise EncodeError(f"{framing} {taken}, not {type(message).__name__}{_hint(message)}")
 
 
+def as_it_is_now(message: Any) -> Any:
+    """Return a message that is encoded later, so that a buffer may be filled again: its octets as ``bytes``.
+
+    Other values are returned as they are. Only the framing of that moment could tell what they hold.
+    """
+    return bytes(message) if isinstance(message, bytearray | memoryview) else message
+
+
 def _hint(message: Any) -> str:
     """What to do with a value that is no message, as the end of an error's text."""
     if isinstance(message, str):
