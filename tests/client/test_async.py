@@ -48,6 +48,24 @@ def test_a_cancelled_request_keeps_its_place(run_async: RunAsync, peer: Peer) ->
     run_async(main())
 
 
+def test_a_request_that_waits_for_a_connection_keeps_the_octets_of_its_buffer(run_async: RunAsync, peer: Peer) -> None:
+    async def main() -> None:
+        buffer = bytearray()
+        async with Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY) as client:
+
+            async def ask(number: int) -> bytes:
+                buffer[:] = b"%d" % number
+                return await client.request(buffer)
+
+            asking = [asyncio.ensure_future(ask(number)) for number in range(3)]
+            line = await asyncio.to_thread(peer.accept)
+            assert [await asyncio.to_thread(line.hear) for _ in asking] == [b"0", b"1", b"2"]
+            line.say(b"ZERO", b"ONE", b"TWO")
+            assert await asyncio.gather(*asking) == [b"ZERO", b"ONE", b"TWO"]
+
+    run_async(main())
+
+
 def test_a_timeout_of_the_greeting_itself_is_told_as_it_is(run_async: RunAsync, peer: Peer) -> None:
     async def greet(_: object) -> None:
         raise TimeoutError("no answer to the login")

@@ -346,7 +346,11 @@ class BlockingConnection(ConnectionInfo[In_co, Out_contra], Generic[In_co, Out_c
         self._out.write_out(timeout)
 
     def send_many(self, messages: Iterable[Out_contra], timeout: float | None = None) -> None:
-        """Send several messages, either all or none; ``timeout`` (seconds) and errors as for :meth:`send`."""
+        """Send several messages, either all or none; ``timeout`` (seconds) and errors as for :meth:`send`.
+
+        They are encoded when ``messages`` has been iterated to its end, so an iterator must not yield one object twice,
+        changed in between.
+        """
         check_timeout(timeout)
         self._out.make_room(timeout)
         messages = list(messages)  # before the lock: an iterator may be slow, and nothing may wait under the lock

@@ -237,7 +237,11 @@ class Connection(
         return self._others_first() if over else DONE
 
     def send_many(self, messages: Iterable[Out_contra]) -> Sent:
-        """Send several messages, either all or none; otherwise like :meth:`send`, and it returns the same."""
+        """Send several messages, either all or none; otherwise like :meth:`send`, and it returns the same.
+
+        They are encoded when ``messages`` has been iterated to its end, so an iterator must not yield one object twice,
+        changed in between.
+        """
         self._check_thread("send_many")
         messages = messages if isinstance(messages, list) else list(messages)
         try:

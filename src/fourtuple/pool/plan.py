@@ -12,6 +12,7 @@ from fourtuple.errors import Fate, OptionError, PermanentFailure
 from fourtuple.errors.base import interrupts
 from fourtuple.events import Observer
 from fourtuple.framing import Framing, parse_framing
+from fourtuple.framing.checks import as_it_is_now
 from fourtuple.options import (
     Pool,
     Pushes,
@@ -149,6 +150,7 @@ class Plan:
         """Make the call for a request. Raises OptionError, and what ``idempotent`` raises, each with its fate."""
         try:
             check_timeout(timeout)
+            message = as_it_is_now(message)  # it may wait for a connection, and be sent again on another one
             if idempotent is None:
                 idempotent = _answer(self.idempotent, message) if callable(self.idempotent) else self.idempotent
             else:
