@@ -11,5 +11,7 @@ def on_request(error: BaseException) -> bool:
     Without such a request (:meth:`asyncio.Task.cancelling`) it is an error like any other, of the function that raised
     it. A loop that got it would take the task that called the function for a cancelled one.
     """
+    if not isinstance(error, asyncio.CancelledError):
+        return False
     task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return task is not None and task.cancelling() > 0

@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Any, Self, Unpack
 
 from fourtuple.address import Address
-from fourtuple.client.client_io import ClientIO, end_of
+from fourtuple.client.client_io import PLAIN, WRITTEN, ClientIO
+from fourtuple.client.ending import end_of
 from fourtuple.client.link import AsyncLink
 from fourtuple.client.options import ClientOptions, Connect
 from fourtuple.client.pushes import PushStream
@@ -139,7 +140,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         self._check_not_greeting("request()")
         plan = self._plan
         reply: In_co = await self._outcome(
-            lambda done, wake: plan.call(message, timeout, idempotent, wake=wake, gone=done.cancelled)
+            "request", lambda done, wake: plan.call(message, timeout, idempotent, wake=wake, gone=done.cancelled)
         )
         return reply
 
@@ -152,11 +153,13 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         check_timeout_of_call(timeout)
         self._check_not_greeting("wait_ready()")
         seconds = self._plan.options.whole_timeout if timeout is None else timeout
-        await self._outcome(lambda done, wake: Call(kind=Kind.READY, timeout=seconds, wake=wake, gone=done.cancelled))
+        await self._outcome(
+            "wait_ready", lambda done, wake: Call(kind=Kind.READY, timeout=seconds, wake=wake, gone=done.cancelled)
+        )
 
-    async def _outcome(self, make: Callable[[asyncio.Future[None], Callable[[], None]], Call]) -> Any:
+    async def _outcome(self, name: str, make: Callable[[asyncio.Future[None], Callable[[], None]], Call]) -> Any:
         """Put a call into the queue, and wait for its outcome."""
-        loop = self._enter()
+        loop = self._enter(name)
         done: asyncio.Future[None] = loop.create_future()
         call = make(done, lambda: None if done.done() else done.set_result(None))
         try:
@@ -173,7 +176,8 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
             # In every case, a cancellation included: the place in the order of replies stays, and the late reply is
             # dropped.
             self.pool.give_up(call, self.clock())
-            self._advance()
+            if not loop.is_closed():
+                self._advance()
             raise
         return call.result()
 
@@ -183,7 +187,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         It never waits for a connection: raises :class:`~fourtuple.errors.NotConnected` if none is ready, because such a
         message would be kept without anyone knowing. Other errors as :meth:`request`.
         """
-        self._enter()
+        self._enter("send")
         self._check_not_greeting("send()")
         now = self.clock()
         try:
@@ -217,7 +221,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         some. Raises :class:`~fourtuple.errors.OptionError` if the client was made without ``pushes=``, or with
         ``on_push=``.
         """
-        self._enter()
+        self._enter("pushes", WRITTEN)
         inbox = self.pool.inbox
         if inbox is None or self._on_push is not None:
             raise no_pushes(self._on_push)
@@ -229,14 +233,14 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
 
     def expire(self) -> None:
         """Replace all connections, each when it owes no reply any more. After a PermanentFailure, connect again."""
-        self._enter()
+        self._enter("expire", PLAIN)
         self.pool.expire(self.clock())
         self._advance()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Refuse new requests, wait for the replies of those that were made, at most ``timeout`` seconds, and close."""
         check_timeout(timeout)
-        loop = self._enter()
+        loop = self._enter("drain")
         self._check_not_greeting("drain()")
         self.pool.drain()
         self._advance()
@@ -254,9 +258,16 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         It takes effect at once: requests that wait raise :class:`~fourtuple.errors.ConnectionEnded` with their fate.
         Where messages without a reply were sent, it lingers until the server's FIN, at most ``linger_timeout``
         seconds. A ``greet`` or ``on_push`` that ignores its cancellation is abandoned after a second.
+
+        Never raises. (In another event loop or thread than its own, it raises WrongThread.) If its event loop was
+        closed, it closes what is left, and the calls that waited there never return.
         """
-        if self.pool.disowned is None:
-            self._check_thread()
+        if self.pool.disowned is not None:
+            return Later(self._wait_closed)
+        self._check_thread("close", PLAIN)
+        if self._look_at_loop() is not None:
+            self._let_go()
+        else:
             self.pool.close(self.clock())
             for reader in list(self._readers.values()):
                 reader.finish()
@@ -269,8 +280,15 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         return Later(self._wait_closed)
 
     async def _wait_closed(self) -> None:
+        if self.pool.disowned is not None:
+            return
+        if self._look_at_loop() is not None:  # perhaps since close()
+            self._let_go()
+            return
         mine = asyncio.current_task()
         tasks = {task for task in (self._dialling, self._delivering) if task is not None and task is not mine}
+        if tasks or self._readers:
+            self._check_thread("the end after close()", "a wait for it in that loop")
         await end_of(tasks, self._plan.address)
         if self._dialling in tasks:
             self._dialling = None
@@ -280,7 +298,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
             await connection.wait_closed()
 
     async def __aenter__(self) -> Self:
-        self._enter()
+        self._enter("async with", WRITTEN)
         if self._on_push is not None:
             self.pool.stays = True
             self._advance()

@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from fourtuple.cancelling import on_request
+from fourtuple.client.ending import let_go
 from fourtuple.client.link import Reader
 from fourtuple.client.opening import connected
 from fourtuple.connection import Connection
@@ -39,10 +40,11 @@ from fourtuple.pool.functions import failure_of
 from fourtuple.pool.plan import Plan, called_in_greet
 from fourtuple.pool.pushes import NOTHING
 from fourtuple.printable import repr_of
-from fourtuple.serving.abandon import disown
 
-#: Seconds that close() waits for ``greet`` and ``on_push``, and again after it has cancelled them once more.
-_END_SECONDS = 0.5
+#: How a call is made from outside of the client's loop: a coroutine, a plain function, and what has to be written.
+_AWAITED = "asyncio.run_coroutine_threadsafe(client.{}(...), loop)"
+PLAIN = "loop.call_soon_threadsafe(client.{})"
+WRITTEN = "asyncio.run_coroutine_threadsafe() with a coroutine that does it"
 
 
 class ClientIO:
@@ -73,12 +75,12 @@ class ClientIO:
 
     # -- the loop -------------------------------------------------------------------------------------------
 
-    def _enter(self) -> asyncio.AbstractEventLoop:
+    def _enter(self, call: str, instead: str = _AWAITED) -> asyncio.AbstractEventLoop:
         """Return the running loop. Raises in a forked child, without a loop, and in another one than before."""
         whom = f"client of {self._plan.address}"
         if self.pool.disowned is not None:
             raise told(self.pool.disowned, Fate.NOT_SENT)
-        self._check_thread()
+        self._check_thread(call, instead)
         loop = asyncio._get_running_loop()
         if not self.pool.closed and (stranded := self._look_at_loop()) is not None:
             raise told(stranded, Fate.NOT_SENT)
@@ -96,13 +98,32 @@ class ClientIO:
             self.pool.stranded = ConnectionEnded(f"{whom}: its event loop was closed; make a client per loop")
         return self.pool.stranded
 
-    def _check_thread(self) -> None:
-        """Raise WrongThread where another loop runs than the client's, or none, while that one can still be used."""
-        loop = self._loop
-        if loop is not None and loop is not asyncio._get_running_loop() and not loop.is_closed():
-            whom = f"client of {self._plan.address}: it was used in another event loop before"
-            instead = "asyncio.run_coroutine_threadsafe(client.request(...), loop), or a client per loop"
-            raise told(WrongThread(whom, instead), Fate.NOT_SENT)
+    def _check_thread(self, call: str, instead: str) -> None:
+        """Raise WrongThread where another loop runs than the client's, or none while that one runs.
+
+        While the client's loop does not run, any thread without a loop may call. ``instead`` tells how others do it.
+        """
+        loop, here = self._loop, asyncio._get_running_loop()
+        if loop is None or loop is here or loop.is_closed() or (here is None and not loop.is_running()):
+            return
+        whom = f"client of {self._plan.address}: {call}: it was used in another event loop before"
+        raise told(WrongThread(whom, f"{instead.format(call)}, or a client per loop"), Fate.NOT_SENT)
+
+    def _let_go(self) -> None:
+        """Close a client whose loop was closed: nothing there can be woken, cancelled or awaited any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for reader in list(self._readers.values()):
+            reader.look_at_loop()
+        self.pool.close(self.clock())
+        self._readers.clear()
+        self._push_waiters.clear()
+        self._drain_waiters.clear()
+        tasks, self._dialling, self._delivering = (self._dialling, self._delivering), None, None
+        for task in tasks:
+            if task is not None:
+                let_go(task)
 
     def _check_not_greeting(self, method: str) -> None:
         """Raise PermanentFailure in ``greet``, where the client would wait for itself."""
@@ -169,7 +190,8 @@ class ClientIO:
                 self._join(self._readers[connection])
         finally:
             self._dialling = None
-            self._advance()
+            if not self._loop.is_closed():
+                self._advance()
 
     def _dial_failed(self, error: BaseException, connection: Connection | None, *, late: bool) -> None:
         """Tell the pool why an attempt failed, whatever ``greet`` raised; and the loop, if it is to end the program."""
@@ -197,6 +219,8 @@ class ClientIO:
     def _interrupt(self, error: BaseException) -> None:
         """Raise Ctrl-C or sys.exit() out of the loop, as it would be raised out of a task."""
         assert self._loop is not None
+        if self._loop.is_closed():
+            raise error
         self._loop.call_soon(_raise, error)
 
     def _reader(self, connection: Connection, channel: Channel) -> Reader:
@@ -235,12 +259,13 @@ class ClientIO:
         while (push := inbox.take()) is NOTHING:
             if self.pool.closed:
                 raise ConnectionEnded(f"client of {self._plan.address}: closed, no pushes will come")
-            waiter = self._enter().create_future()
+            waiter = self._enter("pushes().receive", WRITTEN).create_future()
             self._push_waiters.append(waiter)
             try:
                 await waiter
             finally:
-                self._push_waiters.remove(waiter)
+                with suppress(ValueError):  # the loop was closed, and then the client
+                    self._push_waiters.remove(waiter)
         for reader in list(self._readers.values()):
             reader.go_on()
         return push
@@ -269,19 +294,6 @@ def _wake(waiters: list[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
-
-
-async def end_of(tasks: set[asyncio.Task[None]], whom: object) -> None:
-    """Wait for tasks that were cancelled. One that goes on is cancelled again, then reported and abandoned."""
-    for _ in range(2):
-        if tasks:
-            _, tasks = await asyncio.wait(tasks, timeout=_END_SECONDS)
-        for task in tasks:
-            task.cancel()
-    for task in tasks:
-        disown(task)
-        text = f"fourtuple: client of {whom}: a function ignores its cancellation by close(), and is abandoned"
-        task.get_loop().call_exception_handler({"message": text, "task": task})
 
 
 def _awaitable(function: Callable[..., Any], result: Any, connection: Connection) -> Awaitable[object]:

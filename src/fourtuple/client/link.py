@@ -118,6 +118,10 @@ class Reader(Waker):
         self.stopped = self._intake.take_all(self.member, self._owner.clock())
         self._owner._advance()
 
+    def look_at_loop(self) -> None:
+        """Close the socket if the loop was closed."""
+        self._engine.look_at_loop()
+
     def go_on(self) -> None:
         """Read again if the pool permits it: the inbox of pushes has room, or a request waits behind the pushes."""
         if self.stopped and self.member is not None and self._owner.pool.may_read(self.member):

@@ -189,13 +189,17 @@ class ConnectionCalls(OnLoop, Generic[Out_contra]):
         task is cancelled, a call that still waits is dropped; one that runs goes on to its end, and the connection
         counts against the limits until then. A client uses a thread of the loop's default executor.
 
-        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection and its handler have ended, and
+        Raises :class:`~fourtuple.errors.ConnectionEnded` if the connection and its handler have ended, or its loop, and
         :class:`~fourtuple.errors.HandlerMistake` for an async function: await that one without this call.
         """
         self._check_thread("in_thread", awaited=True)
         attendant = cast("Attendant | None", self._channel.consumer)
         if attendant is None:
             raise ConnectionEnded(f"{self._channel.name}: in_thread() after its end")
+        engine, error = self._channel.engine, self._stream.read_error
+        if engine.look_at_loop() or engine.inert:  # the loop was closed, or is the parent's
+            error = error or ConnectionEnded(f"{self._channel.name}: in_thread() after its event loop was closed")
+            raise error.with_traceback(None)
         context = contextvars.copy_context()
         result = await attendant.in_thread(functools.partial(context.run, function, *arguments, **keywords))
         if inspect.iscoroutine(result):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from fourtuple.errors import (
@@ -15,7 +16,7 @@ from fourtuple.errors import (
     TooManyWaiting,
 )
 from fourtuple.events import PushConsumerFailed
-from fourtuple.pool.calls import Attempt, Call, Kind, told
+from fourtuple.pool.calls import Attempt, Call, Kind, no_one, told
 from fourtuple.pool.connecting import Connecting, said
 from fourtuple.pool.functions import failure_of
 from fourtuple.pool.member import Member
@@ -424,11 +425,20 @@ class ConnectionPool(Connecting):
         """Whether no call waits for anything."""
         return not self._waiting and not any(member.live for member in self.members)
 
+    def _calls(self) -> Iterator[Call]:
+        """Yield all calls that are not done."""
+        yield from self._waiting
+        for member in self.members:
+            yield from (attempt.call for attempt in member.outstanding if attempt.call is not None)
+
     def close(self, now: float) -> None:
         """End everything; the calls that wait raise ConnectionEnded, each with its fate."""
         if self.closed:
             return
         self.closed = True
+        if self.stranded is not None:
+            for call in self._calls():
+                call.wake = no_one  # a loop that was closed wakes no one
         self.dialler.cancelled()
         closed = f"client of {self.address}: closed by this side"
         waited = ConnectionEnded(f"{closed} while the request waited")
