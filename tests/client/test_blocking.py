@@ -367,3 +367,27 @@ def test_an_error_that_greet_raises_is_one_of_the_attempt(peer: Peer, alarm: Cal
         with pytest.raises(DeadlinePassed, match="the server takes too long"):
             client.request(b"one", 0.05)
         assert client.statistics.connects_failed == 1
+
+
+def test_an_interrupted_drain_goes_on_by_itself(
+    peer: Peer, alarm: Callable[[], None], threads: ThreadPoolExecutor
+) -> None:
+    """The thread with the last request closes the client."""
+    client = Client(peer.address, "line", retries=AT_ONCE)
+    asked = threads.submit(client.request, b"one")
+    line = peer.accept()
+    assert line.hear() == b"one"
+
+    def interrupt() -> None:
+        until(lambda: client.state == "draining")
+        alarm()
+
+    interrupting = threads.submit(interrupt)
+    with pytest.raises(TooLong):
+        client.drain()
+    interrupting.result(SECONDS)
+    assert client.state == "draining"
+    line.say(b"ONE")
+    assert asked.result(SECONDS) == b"ONE"
+    assert line.hear() == b""
+    assert client.state == "closed"

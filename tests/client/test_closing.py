@@ -1,4 +1,4 @@
-"""The end of an async client: after its loop was closed and between two runs of its loop."""
+"""The end of an async client: after its loop was closed, between two runs of its loop, and by a cancelled drain()."""
 
 from __future__ import annotations
 
@@ -263,3 +263,50 @@ def test_the_end_of_a_close_is_awaited_in_its_own_loop(left: Left) -> None:
     with pytest.raises(ConnectionEnded, match="closed by this side while the request waited"):
         left.loop.run_until_complete(left.tasks[0])
     assert left.reports == []
+
+
+# -- drain --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bound", [None, SECONDS, 0.01])
+def test_a_cancelled_drain_goes_on_by_itself(run_async: RunAsync, peer: Peer, bound: float | None) -> None:
+    """The client closes after its last reply, or at the moment at which drain() would have closed it."""
+
+    async def main() -> None:
+        client = Client(peer.address, "line", retries=AT_ONCE, deadlines=BRIEFLY)
+        asking = asyncio.ensure_future(client.request(b"one"))
+        line = await asyncio.to_thread(peer.accept)
+        assert await asyncio.to_thread(line.hear) == b"one"
+        draining = asyncio.ensure_future(client.drain(bound))
+        await asyncio.sleep(0)
+        draining.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await draining
+        assert client.state == "draining"
+        with pytest.raises(ConnectionEnded, match=r"request after drain\(\)"):
+            await client.request(b"two")
+        if bound == 0.01:
+            with pytest.raises(ConnectionEnded, match="closed by this side"):
+                await asking
+        else:
+            line.say(b"ONE")
+            assert await asking == b"ONE"
+        assert await asyncio.to_thread(line.hear) == b""
+        assert client.state == "closed"
+        await client.close()
+
+    run_async(main())
+
+
+def test_a_drain_that_its_loop_cancels_leaves_no_task(left: Left) -> None:
+    """asyncio.run() cancels the tasks that are there when it ends, and no other."""
+    client = left.loop.run_until_complete(left._leave("a drain"))
+    asking, draining = left.tasks
+    draining.cancel()
+    left.loop.run_until_complete(asyncio.wait([draining]))
+    assert asyncio.all_tasks(left.loop) == {asking}
+    assert client.state == "draining"
+    asking.cancel()
+    left.loop.run_until_complete(asyncio.wait([asking]))
+    assert client.state == "closed"
+    left.loop.run_until_complete(client.close())

@@ -129,6 +129,7 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
             if work.entered:
                 self._working.discard(work.thread)
             self._changes.wake()
+            self._go_on_draining()
         if call.error is None:
             self._deliver()
         return call.result()
@@ -235,19 +236,37 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
             self._changes.wake()
 
     def drain(self, timeout: float | None = None) -> None:
-        """Refuse new requests, wait for those of other threads, at most ``timeout`` seconds, and close."""
+        """Refuse new requests, wait for those of other threads, at most ``timeout`` seconds, and close.
+
+        If it is interrupted, as by Ctrl-C, the requests go on without a bound, and the last of them closes the client.
+        """
         until = after(timeout, self.clock)
-        inside = self._is_inside()
-        with self._lock:
-            self._check_may_wait("drain()", inside=inside)
-            self.pool.drain()
-        while True:
+        inside, begun = self._is_inside(), False
+        try:
             with self._lock:
-                if self.pool.drained or (until is not None and self.clock() >= until):
-                    break
-                place = self._changes.place()
-            self._changes.wait(place, until, self.clock)
+                self._check_may_wait("drain()", inside=inside)
+                begun = True
+                self.pool.drain()
+            while True:
+                with self._lock:
+                    if self.pool.drained or (until is not None and self.clock() >= until):
+                        break
+                    place = self._changes.place()
+                self._changes.wait(place, until, self.clock)
+        except BaseException:
+            if begun:
+                self._drain_left = True
+                self._go_on_draining()
+            raise
         self.close()
+
+    def _go_on_draining(self) -> None:
+        """Close if a drain() was interrupted, and no reply is owed any more."""
+        if self._drain_left and not self.pool.closed and not self._is_inside():
+            with self._lock:
+                drained = self.pool.drained
+            if drained:
+                self.close()
 
     def close(self) -> None:
         """Close all connections. Idempotent.

@@ -62,6 +62,8 @@ class ClientIO:
         self._alone: set[int] = set()
         #: The threads that call ``on_push`` now: a request made there does not call it again.
         self._delivering: set[int] = set()
+        #: Whether a drain() was interrupted: the thread with the last request closes the client.
+        self._drain_left = False
         holds(self)
 
     def _check_usable(self) -> None:

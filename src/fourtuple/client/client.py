@@ -238,19 +238,49 @@ class Client(ClientIO, Generic[In_co, Out_contra]):
         self._advance()
 
     async def drain(self, timeout: float | None = None) -> None:
-        """Refuse new requests, wait for the replies of those that were made, at most ``timeout`` seconds, and close."""
+        """Refuse new requests, wait for the replies of those that were made, at most ``timeout`` seconds, and close.
+
+        If it is cancelled, the client goes on by itself, and closes at the same moment.
+        """
         check_timeout(timeout)
         loop = self._enter("drain")
         self._check_not_greeting("drain()")
         self.pool.drain()
         self._advance()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                while not self.pool.drained:
-                    waiter = loop.create_future()
-                    self._drain_waiters.append(waiter)
-                    await waiter
+        until = None if timeout is None else loop.time() + timeout
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    while not self.pool.drained:
+                        waiter = loop.create_future()
+                        self._drain_waiters.append(waiter)
+                        await waiter
+        except BaseException:
+            if not loop.is_closed():
+                self._drain_alone(loop, until)
+            raise
         await self.close()
+
+    def _drain_alone(self, loop: asyncio.AbstractEventLoop, until: float | None) -> None:
+        """Close when no reply is owed any more, or at a moment of the loop: the task that called drain() has left it.
+
+        No task does this: one that was made while the loop cancels all tasks would be left pending.
+        """
+        if self.pool.closed:
+            return
+        if self.pool.drained:
+            self.close()
+            return
+        waiter = loop.create_future()
+        self._drain_waiters.append(waiter)
+        end = None if until is None else loop.call_at(until, self.close)
+
+        def woken(_waiter: object) -> None:
+            if end is not None:
+                end.cancel()
+            self._drain_alone(loop, until)
+
+        waiter.add_done_callback(woken)
 
     def close(self) -> Later[None]:
         """Close all connections; await the result to wait for their end. Idempotent.
