@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import re
 import warnings
 from collections.abc import Callable, Coroutine, Iterator
@@ -310,3 +311,39 @@ def test_a_drain_that_its_loop_cancels_leaves_no_task(left: Left) -> None:
     left.loop.run_until_complete(asyncio.wait([asking]))
     assert client.state == "closed"
     left.loop.run_until_complete(client.close())
+
+
+# -- fork ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_the_close_of_a_forked_child_waits_for_no_task_of_the_parent(run_async: RunAsync, peer: Peer) -> None:
+    """It would wait for a second, and report a function that ignores its cancellation."""
+
+    def child(client: Client[Any, Any], told: int) -> None:
+        async def end() -> None:
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reports.append(str(context)))
+            await client.close()
+
+        reports: list[str] = []
+        try:
+            asyncio.run(end())
+            os.write(told, f"{client.state} {reports}".encode())
+        finally:
+            os._exit(0)
+
+    async def main() -> None:
+        async with Client(
+            peer.address, "line", on_push=print, is_push=lambda _: False, retries=AT_ONCE, deadlines=BRIEFLY
+        ) as client:
+            await client.wait_ready(SECONDS)
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                child(client, writing)
+            os.close(writing)
+            with os.fdopen(reading) as told:
+                assert await asyncio.to_thread(told.read) == "forked []"
+            os.waitpid(pid, 0)
+
+    run_async(main())
