@@ -11,7 +11,7 @@ from fourtuple.serving.farewells import Farewells
 
 
 def idle(id: int) -> Any:
-    stream = SimpleNamespace(closing=False, octets_in=1, last_activity=0.0)
+    stream = SimpleNamespace(closing=False, octets_in=1, last_activity=0.0, reason=None)
     runner = SimpleNamespace(
         stream=stream, channel=SimpleNamespace(id=id), at_rest=True, has_spoken=True, may_half_close=True
     )

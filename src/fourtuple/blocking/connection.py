@@ -24,7 +24,7 @@ from fourtuple.forking import holds
 from fourtuple.framing import Framing, Unmapped, changed_framing
 from fourtuple.framing.base import Octets
 from fourtuple.options import Deadlines, check_timeout
-from fourtuple.stream import NOT_YET, Path, Stream, new_id
+from fourtuple.stream import NOT_YET, Path, Reason, Stream, new_id
 from fourtuple.tls import TlsInfo
 from fourtuple.tls.certificates import Certificates, TlsChoice
 from fourtuple.typevars import Generic, In_co, L, NewIn, NewOut, Out_contra, S
@@ -463,9 +463,9 @@ def is_receiving(connection: BlockingConnection) -> bool:
     return connection._receiving
 
 
-def half_close_now(connection: BlockingConnection) -> None:
-    """Send FIN after what was sent, in any thread, without waiting."""
-    ending.half_close_now(connection._socket, connection._out)
+def half_close_now(connection: BlockingConnection, reason: Reason) -> None:
+    """Send FIN after what was sent, in any thread, without waiting, if its handler waits for the next message."""
+    ending.half_close_now(connection._socket, connection._out, reason)
 
 
 def give_back(connection: BlockingConnection) -> None:

@@ -78,11 +78,16 @@ def release(sock: SharedSocket) -> None:
         sock.stream.because(Reason.CLOSED)
 
 
-def half_close_now(sock: SharedSocket, sending: Sending) -> None:
-    """Send FIN without waiting, in any thread. The engine half-closes a lent connection so while it receives."""
+def half_close_now(sock: SharedSocket, sending: Sending, reason: Reason) -> None:
+    """Send FIN without waiting, in any thread, if the handler only waits for the peer's next message.
+
+    Otherwise do nothing: the handler has just taken a message, and its reply comes before FIN. The lock decides which
+    of the two is first.
+    """
     with sock.lock:
-        if sock.descriptor is not None:  # None: the handler has just returned, and the close follows
-            sock.stream.end_writing()
+        # No descriptor: the handler has just returned, and the close follows.
+        if sock.descriptor is not None and sock.receiving and sock.stream.awaits_message:
+            sock.stream.half_close(reason)
             sending.flush()
 
 

@@ -79,11 +79,13 @@ class AsyncConversation(Runner):
     def half_close(self) -> None:
         """Half-close while the handler waits for an idle peer, so that the peer also ends its direction.
 
-        The handler then receives the end of file as at any other time.
+        The handler then receives the end of file as at any other time. If the peer has sent another message meanwhile,
+        the handler does not get it, because it could not reply: its receive then ends as after a close().
         """
         if self.stream.writing is Half.OPEN:
-            self.stream.because(Reason.DRAINED)
-            self.connection.send_eof()
+            self.stream.half_close(Reason.DRAINED)
+            self.channel.flush_soon()
+            self.__class__ = HalfClosedConversation
 
     def take_no_more(self) -> None:
         """Do nothing: the handler itself decides what it reads and when it ends, by the end of file or ``draining``."""
@@ -96,6 +98,17 @@ class AsyncConversation(Runner):
         if self._task is not None and not self._lost and self._handler.cancel_on_lost:
             loss.tell((self._task,), self.connection, reason)
         self._lost = True
+
+
+class HalfClosedConversation(AsyncConversation):
+    """A conversation that a drain has half-closed. The class is the state, so that no other turn checks for it."""
+
+    __slots__ = ()
+
+    def readable(self) -> None:
+        if self.stream.closing:  # the peer has sent more
+            self.channel.close(Reason.DRAINED)  # linger_timeout runs now
+        super().readable()
 
 
 if fast_path.turn is not None:

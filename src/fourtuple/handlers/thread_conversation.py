@@ -130,11 +130,13 @@ class ThreadConversation(Runner):
         self.channel.close()
 
     def half_close(self) -> None:
-        """Half-close while the thread waits in a receive at a message boundary: the peer's FIN then wakes it."""
+        """Half-close while the thread waits in a receive at a message boundary: the peer's FIN then wakes it.
+
+        If it takes a message in this moment, do nothing.
+        """
         if self.channel.detached and self.stream.writing is Half.OPEN:
-            self.stream.because(Reason.DRAINED)
             if self._blocking is not None:
-                half_close_now(self._blocking)
+                half_close_now(self._blocking, Reason.DRAINED)
         elif not self.channel.detached:
             super().half_close()
 

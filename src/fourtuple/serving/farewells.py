@@ -80,7 +80,9 @@ class Farewells:
             return
         elif now >= self._last_call or (now - quiet.since >= wait and now - self._began >= self._turn_of(runner)):
             quiet.said = now
-            yield runner.half_close
+            yield runner.half_close  # called before the next step of this generator
+            if runner.stream.reason is None:
+                quiet.said = None  # a thread took a message in this moment: it was not half-closed
 
     def _turn_of(self, runner: Runner) -> float:
         """Return how long after the beginning an idle connection is half-closed at the earliest.

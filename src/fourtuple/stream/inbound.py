@@ -17,7 +17,7 @@ blocking, take the same steps::
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fourtuple.errors import (
     ConnectionEnded,
@@ -50,6 +50,10 @@ class Inbound(State):
     octets_in: int
     path: Path
     read_error: Exception | None
+
+    if TYPE_CHECKING:  # what the whole does: Stream
+
+        def close(self, reason: Reason = Reason.CLOSED) -> None: ...
 
     # -- octets to the inbox --------------------------------------------------------------------------------
 
@@ -86,6 +90,9 @@ class Inbound(State):
 
     def _decode(self, data: bytes, now: float) -> None:
         """Decode plain octets on any other path."""
+        if self.writing is not _OPEN and self.hears_no_more:
+            self.close()
+            return
         raw = self._raw
         if raw is not None and (raw.asked or raw.octets):
             raw.octets += data

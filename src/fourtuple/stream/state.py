@@ -87,6 +87,9 @@ class State(StreamFields):
     unannounced: Rare[Exception | None] = Rare(None)
     #: Whether reading stops at the next message boundary: this side closes next.
     ends_at_boundary: Rare[bool] = Rare(False)
+    #: Whether the peer's next octets close the conversation and are not delivered: this side has half-closed it, and no
+    #: reply to them could be sent.
+    hears_no_more: Rare[bool] = Rare(False)
     #: Whether a thread has the socket: a pause is not a condition then, because the thread's next read ends it.
     lent: Rare[bool] = Rare(False)
     #: Why this side ended the conversation without its user: a deadline or a limit. The user's calls raise it.
@@ -337,6 +340,13 @@ class State(StreamFields):
         """How many octets one read may take now; 0 if the connection has to wait for its rate."""
         size, throttle = self.limits.read_size, self.throttle
         return size if throttle is None or self.closing else throttle.octets(size)
+
+    @property
+    def awaits_message(self) -> bool:
+        """Whether a receive that waits now waits for the first octet of the next message, and not for a reply."""
+        requests = self._requests
+        waits = self._paused_at is None and self.at_boundary and not self.held_back
+        return waits and not (requests and requests.outstanding)
 
     @property
     def buffered(self) -> int:

@@ -198,6 +198,15 @@ class Stream(Layered, Inbound, Unframed, Outbound, Backpressure, HalfClose):
             # Nothing was written that needs the handshake, so it will not be finished: a task may wait for it.
             layer.fail(ConnectionEnded(f"{self.name}: closed before the handshake was complete"))
 
+    def half_close(self, reason: Reason) -> None:
+        """End writing after the outbox, and wait for the peer's end of file; if octets come instead, close.
+
+        A handler never gets a message whose reply it could not send any more.
+        """
+        self.because(reason)
+        self.hears_no_more = True
+        self.end_writing()
+
     def broken(self, error: Exception, reason: Reason = Reason.LOST, *, borrowed: bool = False) -> None:
         """End both directions because of a failure: nothing can be sent or received any more.
 
