@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fourtuple import Connection, Deadlines, Reason, Server, Service, events, reply_and_close
-from rig import Peer, serving, turns, until
+from fourtuple import Connection, Deadlines, Reason, Server, Service, Sockets, events, reply_and_close
+from rig import Peer, limits, serving, turns, until
 
 NUMBER: contextvars.ContextVar[int] = contextvars.ContextVar("NUMBER", default=0)
 
@@ -271,7 +271,7 @@ def test_any_awaitable_may_be_returned(run_async: Any, readiness: str) -> None:
 # -- a handler and its task -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("when", ["before it waits", "and returns", "and takes it back", "and cancels a child"])
+@pytest.mark.parametrize("when", ["before it waits", "and takes it back", "and cancels a child"])
 def test_a_handler_cancels_itself(run_async: Any, readiness: str, when: str) -> None:
     async def main() -> None:
         service, children = Service("line"), list[asyncio.Task[None]]()
@@ -309,6 +309,65 @@ def test_a_handler_cancels_itself(run_async: Any, readiness: str, when: str) -> 
                 await warm(server)
             await turns()
             assert all(child.cancelled() for child in children)
+            assert not seen.of(events.HandlerRaised)
+
+    run_async(main())
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("kind", ["reply", "generator", "batches"])
+def test_a_handler_that_cancels_itself_and_returns_has_replied(
+    run_async: Any, readiness: str, waits: bool, kind: str
+) -> None:
+    """Its cancellation reaches neither its reply nor the next message, nor the wait for a peer that does not read."""
+
+    async def main() -> None:
+        service = Service("line")
+        # More than the buffers of both sides take.
+        large, narrow = b"x" * 200_000, Sockets(send_buffer=4096)
+
+        async def answer(message: bytes) -> bytes:
+            if waits:
+                await asyncio.sleep(0)
+            if message.startswith(b"cancel"):
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+            else:
+                await asyncio.sleep(0)
+            return message.upper() + (large if message.endswith(b"large") else b"")
+
+        if kind == "reply":
+            service.reply(answer)
+        elif kind == "generator":
+
+            @service.reply
+            async def generate(message: bytes) -> AsyncIterator[bytes]:
+                yield await answer(message)
+
+        else:
+
+            @service.replies
+            async def batch(messages: list[bytes]) -> list[bytes]:
+                return [await answer(message) for message in reversed(messages)][::-1]
+
+        async with serving(service, readiness, limits=limits(high_water=1000), sockets=narrow) as (server, seen):
+            for _ in range(2):  # the first one has a task of its own
+                with await Peer.connect(server, receive_buffer=8192) as peer, await Peer.connect(server) as other:
+                    await asks(peer, b"cancel\n", b"CANCEL\n")
+                    await asks(other, b"a\nb\n", b"A\nB\n")
+                    if kind != "batches":
+                        await asks(peer, b"cancel\nc\n", b"CANCEL\nC\n")
+                    if kind == "reply":
+                        await asks(peer, b"cancel large\nc\n", b"CANCEL LARGE" + large + b"\nC\n")
+                    elif kind == "batches":
+                        await asks(peer, b"cancel large\n", b"CANCEL LARGE" + large + b"\n")
+                    peer.finish()
+                    assert await peer.receive_all() == b""
+                await until(lambda: not server._core.tasks)
+                if kind != "batches":
+                    await warm(server)
+            await turns()
             assert not seen.of(events.HandlerRaised)
 
     run_async(main())

@@ -8,13 +8,13 @@ from typing import Any
 
 from fourtuple import fast_path
 from fourtuple.connection import Connection
-from fourtuple.connection.waking import until_relieved
 from fourtuple.engine import Channel
 from fourtuple.errors import HandlerMistake
 from fourtuple.framing import Framing, Unmapped
 from fourtuple.handlers.inline import RepliesOfBatch
 from fourtuple.handlers.runner import Host, Runner
 from fourtuple.handlers.spares import in_context
+from fourtuple.handlers.task_references import current_task
 from fourtuple.handlers.tasks import OneByOne
 from fourtuple.handlers.with_connection import with_connection
 from fourtuple.options.checking import seen
@@ -175,7 +175,7 @@ class AwaitedBatches(OneByOne):
             del replies
         del taken  # a slow peer may make the next line wait long
         if stream.crowded:
-            await until_relieved(self.connection)
+            await self._until_relieved(current_task())
         self.channel.consumed()
 
     async def _handled(self, arguments: tuple[Any, ...]) -> Any:

@@ -137,8 +137,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
                 parked = spares.parked
                 if parked is None or parked._callback is None or sys.getrefcount(spares.task) != references:
                     worn = True
-                    if (cancelled := spares.replace(None)) is not None:
-                        raise cancelled  # it ends as a task does that has cancelled itself
+                    spares.replace(None)
                 if stream.outbox_size:  # it may have sent, besides what it returns
                     room = min(room, stream.limits.high_water - stream.outbox_size)
                 if stream.framing is not framing:
@@ -180,7 +179,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
             self.say(await self._in_time(waiting), framing)
             del waiting
             if self.stream.crowded:
-                await until_relieved(self.connection)
+                await self._until_relieved(task)
             self.channel.consumed()
         finally:
             self._exit(task)
@@ -217,7 +216,7 @@ class EagerReplies(RepliesOfBatch, OneByOne):
                 self.say(await self._in_time(in_context(function(message), spares.context.copy())), framing)
             del message  # release it: a slow peer may make the next line wait long
             if stream.crowded:
-                await until_relieved(self.connection)
+                await self._until_relieved(current_task())
             self.channel.consumed()
 
     def _went_on(self, error: BaseException | None, cancelled: bool) -> None:

@@ -242,7 +242,8 @@ class Spares(SparesFields):
     def replace(self, error: BaseException | None) -> BaseException | None:
         """Replace the task that stands in: a handler raised, has cancelled the task, or has kept it.
 
-        Returns the exception for the handler's end: the given one, or CancelledOnRequest.
+        Returns the exception for the handler's end: the given one, or CancelledOnRequest. If it has returned, there is
+        none: its reply is sent, even if it has cancelled the task before.
         """
         task, parked = self.task, self.parked
         if task is None or parked is None:
@@ -250,7 +251,7 @@ class Spares(SparesFields):
         cancelled = parked._callback is None and task.cancelling() > 0
         self._advance()
         parked.wake()  # it ends, and calls what a handler has added to be called then
-        on_request = cancelled and (error is None or isinstance(error, asyncio.CancelledError))
+        on_request = cancelled and isinstance(error, asyncio.CancelledError)
         return CancelledOnRequest() if on_request else error
 
     def adopt(self, work: Coroutine[Any, Any, None], more: More, done: Done) -> None:

@@ -7,6 +7,7 @@ import contextvars
 import inspect
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import GeneratorType
 from typing import Any
 
@@ -209,6 +210,10 @@ class OneByOne(AwaitedReplies):
         references.begin()
         try:
             await self._each(references)
+            if references.kept and current_task().cancelling():
+                # By a handler that has returned, and its reply is sent: the task has not been cancelled on request.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.sleep(0)
         finally:
             references.end()
 
@@ -216,6 +221,14 @@ class OneByOne(AwaitedReplies):
         """Handle what is in the inbox, until a handler has kept the task."""
         while not references.kept and self._has_next():
             await self._one()
+
+    async def _until_relieved(self, task: asyncio.Task[Any]) -> None:
+        """Wait until the peer has read, in the task of a handler that has returned.
+
+        If the handler has cancelled its task, do not wait: the cancellation is not for this wait, and the task ends.
+        """
+        if not task.cancelling():
+            await until_relieved(self.connection)
 
     async def _one(self) -> None:
         """Handle what is next, unless others have to be served first."""
