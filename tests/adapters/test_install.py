@@ -323,3 +323,29 @@ def test_limits_and_errors(run_async: Any, readiness: Any) -> None:
     adapters.uninstall()
     adapters.uninstall()
     assert asyncio.SelectorEventLoop.create_server is asyncio.BaseEventLoop.create_server
+
+
+def test_a_connection_that_a_closed_loop_leaves_open_is_called_a_transport(readiness: Any) -> None:
+    """As asyncio calls it: test suites filter its warnings by these words."""
+
+    async def main() -> socket.socket:
+        made = asyncio.Event()
+
+        class Protocol(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                made.set()
+
+        server = await asyncio.get_running_loop().create_server(Protocol, "127.0.0.1", 0)
+        peer = socket.create_connection(server.sockets[0].getsockname())
+        await made.wait()
+        server.close()
+        return peer
+
+    loop = asyncio.SelectorEventLoop()
+    with adapters.install(readiness=readiness):
+        peer = loop.run_until_complete(main())
+        with pytest.warns(ResourceWarning, match="^unclosed transport <Channel"):
+            loop.close()
+    with peer:
+        peer.settimeout(30)
+        assert peer.recv(1) == b""

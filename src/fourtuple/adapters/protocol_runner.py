@@ -77,6 +77,11 @@ class ProtocolRunner(Runner):
         """Whether the protocol knows that its connection is lost."""
         return self._lost is True and not self._tasks
 
+    @property
+    def left_behind(self) -> str:
+        """What a ResourceWarning calls it if its loop is closed before it: ``unclosed transport``, as asyncio says."""
+        return f"transport {self.transport!r}"
+
     # -- beginning ----------------------------------------------------------------------------------------
 
     def begin(self) -> None:
