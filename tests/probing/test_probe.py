@@ -169,7 +169,7 @@ def test_a_server_that_ends_the_tls_handshake_without_a_word() -> None:
             pass
 
     with targets.server(hangs_up) as address:
-        _, judged = probed(address, tls=Tls())
+        _, judged = probed(address, tls=Tls(), server_name="localhost")
     assert (judged.word, judged.sure, judged.code) == ("tls-failed", CERTAIN, 3)
     assert judged.text.endswith(": end of file during the TLS handshake")
     assert judged.advice == "Perhaps it does not use TLS at this port: probe without --tls."

@@ -19,6 +19,7 @@ from fourtuple.errors import (
     ConnectionEnded,
     DeadlinePassed,
     EndOfFile,
+    OptionError,
     OutboxFull,
     TlsAlert,
     TlsCertificateRefused,
@@ -34,6 +35,7 @@ from fourtuple.proxy import ProxyHeader, ProxyReader
 from fourtuple.stream import Half, Layer, Path, Reason, Stream
 from fourtuple.tls import FirstOctet, TlsLayer
 from fourtuple.tls.records import Records
+from fourtuple.tls.start import tls_layer
 
 SERVER = FourTuple("10.0.0.2", 9999, "10.0.0.1", 40000)
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -882,3 +884,12 @@ def test_records_end_where_their_lengths_say(octets: bytes, size: int) -> None:
     for piece in cut(wire, size):
         at += len(piece)
         assert records.pass_over(piece) is (at not in ends)
+
+
+def test_a_client_that_must_check_a_name_needs_one() -> None:
+    """Before Python 3.15, SSLObject without a name takes the certificate of any server."""
+    stream = Stream(Line(), FourTuple("127.0.0.1", 1, "127.0.0.1", 2), Limits(), 0.0)
+    with pytest.raises(
+        OptionError, match="server_hostname: expected the name in the server's certificate, which has to"
+    ):
+        tls_layer(stream, ssl.create_default_context(), 0.0, server_side=False, server_hostname=None)

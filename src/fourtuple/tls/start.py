@@ -99,6 +99,11 @@ def tls_layer(
     check_type("server_hostname", server_hostname, str)
     if not server_side:
         context = client_context(True if choice is None else choice)
+        if context.check_hostname and server_hostname is None:  # before 3.15, SSLObject would check no name then
+            raise OptionError(
+                "start_tls: server_hostname: expected the name in the server's certificate, which has to be checked, "
+                "got None"
+            )
     elif isinstance(choice, ssl.SSLContext):
         context = checked_context(choice, server_side=True)
     elif isinstance(choice, Tls):
