@@ -272,6 +272,14 @@ def _wait_for(place: Place, pid: int) -> None:
         time.sleep(0.05)
 
 
+_of_service = click.option(
+    "--service",
+    type=types.text("the name of a service"),
+    metavar="NAME",
+    help="Of this service alone.  [all services of the server]",
+)
+
+
 @click.group()
 def limits() -> None:
     """Show or change the limits of a running server."""
@@ -279,12 +287,7 @@ def limits() -> None:
 
 @limits.command("show")
 @_flags
-@click.option(
-    "--service",
-    type=types.text("the name of a service"),
-    metavar="NAME",
-    help="Of this service alone.  [all services of the server]",
-)
+@_of_service
 def show_limits(control: str | None, as_json: bool, service: str | None) -> None:
     """Show every limit in force, with its value and its option: also those that 'limits set' has changed.
 
@@ -316,12 +319,7 @@ def show_limits(control: str | None, as_json: bool, service: str | None) -> None
 
 @limits.command("set")
 @_flags
-@click.option(
-    "--service",
-    type=types.text("the name of a service"),
-    metavar="NAME",
-    help="Of this service alone.  [all services of the server]",
-)
+@_of_service
 @click.argument("changes", metavar="KEY=VALUE...", nargs=-1, required=True)
 def set_limits(control: str | None, as_json: bool, service: str | None, changes: tuple[str, ...]) -> None:
     """Put other limits in force until the server is started again: max_connections=500 accept_rate=none.

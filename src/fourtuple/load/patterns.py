@@ -17,7 +17,8 @@ from fourtuple.framing.notation import unescape
 #: Whether a message is what a pattern describes.
 Pattern = Callable[[Any], bool]
 
-_KINDS = ("text", "starts", "regex", "size")
+#: The kinds of patterns, as they are written before the colon.
+KINDS = ("text", "starts", "regex", "size")
 
 
 def pattern(name: str, text: str, *others: str) -> Pattern:
@@ -28,8 +29,8 @@ def pattern(name: str, text: str, *others: str) -> Pattern:
     Raises :class:`~fourtuple.errors.OptionError` for an invalid value.
     """
     kind, colon, rest = text.partition(":")
-    if not colon or kind not in _KINDS:
-        raise OptionError(f"{name}: {text!r} is not one of {', '.join([*(f'{each}:' for each in _KINDS), *others])}")
+    if not colon or kind not in KINDS:
+        raise OptionError(f"{name}: {text!r} is not one of {', '.join([*(f'{each}:' for each in KINDS), *others])}")
     return of_kind(name, kind, rest)
 
 

@@ -17,7 +17,7 @@ from fourtuple.framing import Fixed, Framing, Mapped, Resp
 from fourtuple.framing.fromoctets import from_octets
 from fourtuple.framing.notation import unescape
 from fourtuple.load.options import Load
-from fourtuple.load.patterns import octets_of, of_kind
+from fourtuple.load.patterns import KINDS, octets_of, of_kind
 
 DEFAULT_SIZE = 64
 #: The most octets of requests in flight in one process, if there are several on a connection: a closed loop begins with
@@ -203,8 +203,8 @@ def expectation(text: str) -> Expectation:
     if kind == "template":
         template = Template.parse(_unescaped(text, rest))
         return Expectation(lambda reply, expected: octets_of(reply) == expected, expected=template.fill)
-    if kind not in ("text", "starts", "regex", "size"):
-        raise OptionError(f"expect: {kind!r} is not one of any, same, text, starts, regex, size, template")
+    if kind not in KINDS:
+        raise OptionError(f"expect: {kind!r} is not one of any, same, {', '.join(KINDS)}, template")
     wanted = of_kind("expect", kind, rest)
     return Expectation(lambda reply, _: wanted(reply))
 
