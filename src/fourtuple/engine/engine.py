@@ -9,12 +9,11 @@ import socket
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, get_args
 
-from fourtuple.engine.loop_end import LoopEnd
+from fourtuple.engine.loop_end import LoopEnd, loop_end_by_timer
 from fourtuple.engine.mailbox import Mailbox
 from fourtuple.engine.readiness import Nested, Portable, Readiness, Swept
 from fourtuple.engine.turns import SLOW_SECONDS, TURN_EVENTS, TURN_SECONDS, Turns
@@ -24,8 +23,6 @@ from fourtuple.options import check_callable, check_choice, check_kind, check_ra
 
 ReadinessChoice = Literal["auto", "nested", "portable"]
 
-#: Seconds until a timer that no loop lives to see: three years.
-_NEVER = 1e8
 #: The interval of the sweep, which checks the deadlines. It is coarse on purpose: no timer per message is needed.
 SWEEP_SECONDS = 0.25
 
@@ -80,7 +77,6 @@ class Engine(Turns):
         #: They close what is left, and return how to call it.
         self.on_loop_closed: list[Callable[[], list[str]]] = []
         self._loop_end: LoopEnd | None = None
-        self._at_end: Callable[[], asyncio.TimerHandle | None] | None = None
         self.readiness: Readiness = self._choose(readiness)
         holds(self)
 
@@ -93,14 +89,9 @@ class Engine(Turns):
         if type(self.loop).add_reader is asyncio.AbstractEventLoop.add_reader:
             raise UnsupportedLoop(f"{type(self.loop).__name__} has no add_reader, which fourtuple needs")
         portable = Portable(self.loop, self._serve_alone)
-        # Its callbacks come and go with the sockets. This one is never called: it is there to be dropped by the loop.
-        never = self._never
-        self._at_end = _without_keeping(self.loop.call_later(_NEVER, never))
-        self._loop_end = LoopEnd(self.loop, never, self._loop_was_closed)
+        # Its callbacks come and go with the sockets.
+        self._loop_end = loop_end_by_timer(self.loop, self._loop_was_closed)
         return portable
-
-    def _never(self) -> None:
-        pass
 
     @property
     def places(self) -> tuple[dict[Swept, None], list[socket.socket | int]]:
@@ -186,10 +177,6 @@ class Engine(Turns):
         if self._loop_end is not None:
             self._loop_end.forget()
             self._loop_end = None
-        timer = None if self._at_end is None else self._at_end()
-        if timer is not None:
-            timer.cancel()
-        self._at_end = None
 
     def _disown(self) -> None:
         """Become inert: this process is a child, and the sockets and the epoll set belong to the parent."""
@@ -261,11 +248,3 @@ def _left_behind(watcher: object) -> str:
 def _ended_with_loop(what: str) -> str:
     """Return an error text: what has ended with its loop."""
     return f"{what} has ended with its event loop, which was closed"
-
-
-def _without_keeping(timer: asyncio.TimerHandle) -> Callable[[], asyncio.TimerHandle | None]:
-    """Return a reference to a timer that does not keep its callback when the loop drops it."""
-    try:
-        return weakref.ref(timer)
-    except TypeError:  # that of uvloop, which drops its callback itself when the loop is closed
-        return lambda: timer

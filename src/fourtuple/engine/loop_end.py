@@ -6,6 +6,9 @@ import asyncio
 import weakref
 from collections.abc import Callable
 
+#: Seconds until a timer that no loop lives to see: three years.
+_NEVER = 1e8
+
 
 class LoopEnd:
     """Calls a function once, when a loop is closed.
@@ -21,13 +24,20 @@ class LoopEnd:
         A callback that the loop has, and to which nothing else refers: a bound method that was made for it.
     closed
         Called in :meth:`asyncio.loop.close`, or not at all if it goes away together with the loop.
+    timer
+        Returns the timer that has the callback, if it is there for this alone.
     """
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, callback: Callable[..., object], closed: Callable[[], None]
+        self,
+        loop: asyncio.AbstractEventLoop,
+        callback: Callable[..., object],
+        closed: Callable[[], None],
+        timer: Callable[[], asyncio.TimerHandle | None] = lambda: None,
     ) -> None:
         self._loop = loop
         self._closed = closed
+        self._timer = timer
         self._callback: weakref.ref[Callable[..., object]] | None = weakref.ref(callback, self._dropped)
 
     def _dropped(self, _callback: weakref.ref[Callable[..., object]]) -> None:
@@ -38,6 +48,26 @@ class LoopEnd:
         """Call nothing any more."""
         self._callback = None
         self._closed = _nothing
+        timer = self._timer()
+        if timer is not None:
+            timer.cancel()
+
+
+def loop_end_by_timer(loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> LoopEnd:
+    """Return the LoopEnd of a loop that keeps none of our callbacks: a timer has one, which is never called."""
+
+    def never(_kept: Callable[[], None] = closed) -> None:  # the loop keeps whom it would tell
+        pass
+
+    return LoopEnd(loop, never, closed, _without_keeping(loop.call_later(_NEVER, never)))
+
+
+def _without_keeping(timer: asyncio.TimerHandle) -> Callable[[], asyncio.TimerHandle | None]:
+    """Return a reference to a timer that does not keep its callback when the loop drops it."""
+    try:
+        return weakref.ref(timer)
+    except TypeError:  # that of uvloop, which drops its callback itself when the loop is closed
+        return lambda: timer
 
 
 def _nothing() -> None:
