@@ -1,4 +1,4 @@
-"""What every call of an async connection minds: the thread of its loop, and the share of it that a task may use."""
+"""What every call of an async connection checks: the thread of its loop, and the share of it that a task may use."""
 
 from __future__ import annotations
 

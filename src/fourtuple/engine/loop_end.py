@@ -1,4 +1,4 @@
-"""The end of an event loop, which tells no one of it."""
+"""How the end of an event loop is found: a loop has no hook for it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import asyncio
 import weakref
 from collections.abc import Callable
 
-#: Seconds until a timer that no loop lives to see: three years.
+#: Seconds until a timer that is never reached: three years.
 _NEVER = 1e8
 
 
 class LoopEnd:
     """Calls a function once, when a loop is closed.
 
-    A loop has no hook for that. But a loop that is closed drops all its callbacks, and with them the last reference to
-    one that nothing else refers to. uvloop does the same.
+    A loop that is closed drops all its callbacks, and with them the last reference to one that nothing else refers to.
+    uvloop does the same.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class LoopEnd:
 def loop_end_by_timer(loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> LoopEnd:
     """Return the LoopEnd of a loop that keeps none of our callbacks: a timer has one, which is never called."""
 
-    def never(_kept: Callable[[], None] = closed) -> None:  # the loop keeps whom it would tell
+    def never(_kept: Callable[[], None] = closed) -> None:  # so the loop keeps the engine
         pass
 
     return LoopEnd(loop, never, closed, _without_keeping(loop.call_later(_NEVER, never)))

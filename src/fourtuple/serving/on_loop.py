@@ -1,4 +1,4 @@
-"""What every call of a server minds: its event loop, and the thread in which that runs."""
+"""What every call of a server checks: its event loop, and the thread in which that runs."""
 
 from __future__ import annotations
 
